@@ -1,0 +1,167 @@
+"""What is there, and which test says so: docs/parity.md out of docs/features.toml and a run of the tests.
+
+The functions are pure; `tests/conftest.py` feeds them what a run of pytest saw. Run as a program, it runs the tests
+and writes the file (the same as ``make parity``).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+ROOT = Path(__file__).resolve().parent.parent
+FEATURES = ROOT / "docs" / "features.toml"
+PARITY = ROOT / "docs" / "parity.md"
+
+SHOWN = 3
+"""How many tests a row names before it only counts them."""
+
+Proofs = Mapping[str, Iterable[str]]
+"""Row id -> the test functions that passed and name it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One feature. `status` is why it has no test yet, if that was said."""
+
+    id: str
+    line: str
+    status: Literal["planned", "declined"] | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A letter's rows, in the order of the file."""
+
+    id: str
+    title: str
+    rows: tuple[Row, ...]
+
+
+def load(path: Path = FEATURES) -> list[Group]:
+    """Read the rows.
+
+    Raises:
+        ValueError: a row is not of the form that the file's head describes.
+    """
+    with path.open("rb") as file:
+        tables = tomllib.load(file)
+    return [
+        Group(letter, table.pop("title"), tuple(_row(letter, id_, value) for id_, value in table.items()))
+        for letter, table in tables.items()
+    ]
+
+
+def _row(letter: str, id_: str, value: str | dict[str, str]) -> Row:
+    if not (id_.startswith(letter) and id_[len(letter) :].isdigit()):
+        raise ValueError(f"docs/features.toml: {id_} stands in group {letter}")
+    if isinstance(value, str):
+        return Row(id_, value)
+    match value:
+        case {"line": str(line), "planned": str(why), **rest} if not rest:
+            return Row(id_, line, "planned", why)
+        case {"line": str(line), "declined": str(why), **rest} if not rest:
+            return Row(id_, line, "declined", why)
+    raise ValueError(f"docs/features.toml: {id_} needs a line, and either planned or declined")
+
+
+def ids(groups: Iterable[Group]) -> set[str]:
+    """The ids that a test may name."""
+    return {row.id for group in groups for row in group.rows}
+
+
+def function_of(node_id: str) -> str:
+    """A test's id without its parameters."""
+    return node_id.partition("[")[0]
+
+
+def proofs(named: Mapping[str, Iterable[str]], outcomes: Mapping[str, str]) -> dict[str, list[str]]:
+    """Which test functions prove which row; all runs of a function must have passed.
+
+    Args:
+        named: test id -> the rows it names.
+        outcomes: test id -> its outcome; a test without one did not run.
+    """
+    failed = {function_of(test) for test in named if outcomes.get(test) != "passed"}
+    proven: dict[str, set[str]] = {}
+    for test, rows in named.items():
+        function = function_of(test)
+        if function not in failed:
+            for row in rows:
+                proven.setdefault(row, set()).add(function)
+    return {row: sorted(tests) for row, tests in proven.items()}
+
+
+def contradictions(groups: Iterable[Group], proven: Proofs) -> list[str]:
+    """Rows that are said to be missing though a test proves them."""
+    return [
+        f"{row.id} is {row.status} in docs/features.toml, yet proven by a test: take the word {row.status!r} out"
+        for group in groups
+        for row in group.rows
+        if row.status and row.id in proven
+    ]
+
+
+def render(groups: Iterable[Group], proven: Proofs) -> str:
+    """The text of docs/parity.md."""
+    groups = list(groups)
+    lines = [
+        "# Parity with Socket.IO v4",
+        "",
+        "Each row is a feature; it is there when a test that passes says so. Written by `make parity` from",
+        "[features.toml](features.toml) and a run of the tests: do not edit.",
+        "",
+        "| group | | proven | planned | declined | open |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    total = [0, 0, 0, 0]
+    for group in groups:
+        counts = _counts(group, proven)
+        total = [sum(pair) for pair in zip(total, counts, strict=True)]
+        cells = " | ".join(map(str, counts))
+        lines.append(f"| [{group.id}](#{_anchor(group)}) | {group.title} | {cells} |")
+    cells = " | ".join(f"**{count}**" for count in total)
+    lines.append(f"| | **all {sum(total)}** | {cells} |")
+    for group in groups:
+        lines += ["", f"## {group.id}. {group.title}", "", "| row | feature | proven by |", "|---|---|---|"]
+        lines += [f"| {row.id} | {_cell(row.line)} | {_proof(row, proven)} |" for row in group.rows]
+    return "\n".join(lines) + "\n"
+
+
+def _counts(group: Group, proven: Proofs) -> list[int]:
+    there = [row for row in group.rows if row.id in proven]
+    missing = [row.status for row in group.rows if row.id not in proven]
+    return [len(there), missing.count("planned"), missing.count("declined"), missing.count(None)]
+
+
+def _anchor(group: Group) -> str:
+    heading = f"{group.id}. {group.title}".lower()
+    return "".join(c for c in heading if c.isalnum() or c in " -").replace(" ", "-")
+
+
+def _proof(row: Row, proven: Proofs) -> str:
+    tests = sorted(proven.get(row.id, ()))
+    if not tests:
+        why = f"{row.status}: {row.why}" if row.status else "no passing test names it"
+        return f"not yet: {_cell(why)}" if row.status != "declined" else _cell(why)
+    shown = ", ".join(map(_link, tests[:SHOWN]))
+    return shown if len(tests) <= SHOWN else f"{shown}, +{len(tests) - SHOWN}"
+
+
+def _link(test: str) -> str:
+    path, _, name = test.partition("::")
+    return f"[`{name}`](../{path})"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    sys.exit(subprocess.call([sys.executable, "-m", "pytest", "--parity=write", "tests"], cwd=ROOT))

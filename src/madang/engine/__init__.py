@@ -1,0 +1,21 @@
+"""Engine.IO v4, the layer that gives every client one session over changing transports.
+
+`Engine` stands on its own as well::
+
+    engine = madang.engine.Engine(path="/engine.io/")
+
+    @engine.on("connection")
+    def connected(session):
+        session.on("message", session.send)     # an echo
+
+    engine.run(port=3000)
+"""
+
+from .cors import CorsOptions
+from .engine import Engine
+from .http import Request, Response
+from .options import CookieOptions, EngineOptions
+from .session import Session
+from .transport import Transport
+
+__all__ = ["CookieOptions", "CorsOptions", "Engine", "EngineOptions", "Request", "Response", "Session", "Transport"]

@@ -1,0 +1,432 @@
+"""The Engine.IO server: who may connect, which session a request belongs to, and all deadlines.
+
+Hosts call `handle` for each HTTP request below the path and `admit` / `opened` for each WebSocket; what a session
+receives goes to its receiver, which the ``connection`` event sets. Nothing here waits except for the user's own
+coroutines, so a host may run all of it without a task.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+from base64 import urlsafe_b64encode
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
+from os import urandom
+from typing import Any, ClassVar, TypeVar, Unpack, cast
+
+from ..errors import ConnectError, HandshakeError, OptionError
+from ..types import Clock
+from .cors import Cors
+from .host import Hosted
+from .http import Exchange, Request, Response
+from .listeners import Listeners
+from .options import EngineKeywords, EngineOptions, refuse_unknown
+from .polling import PollingTransport
+from .session import Session
+from .timetable import Timetable
+from .transport import SERVER_SHUTTING_DOWN, TRANSPORT_ERROR, Transport
+from .upgrade import PROBE_INTERVAL, Upgrade
+
+LINGER: float = 30.0
+"""Seconds for which a closed polling session waits for the poll that learns of it."""
+
+Middleware = Callable[[Request], "Awaitable[None] | None"]
+M = TypeVar("M", bound=Middleware)
+
+logger = logging.getLogger("madang.engine")
+
+
+class Engine(Listeners, Hosted):
+    """An Engine.IO server, which also stands on its own.
+
+    Events: ``connection`` (session), ``connection_error`` (`HandshakeError`, request), ``initial_headers`` and
+    ``headers`` (a list of name and value that may be changed, request).
+
+    Args:
+        **options: see `EngineOptions`.
+
+    Raises:
+        OptionError: an unknown option, or a value out of range.
+    """
+
+    EVENTS: ClassVar[frozenset[str]] = frozenset(("connection", "connection_error", "initial_headers", "headers"))
+
+    def __init__(self, **options: Unpack[EngineKeywords]) -> None:
+        refuse_unknown(options, EngineOptions)
+        self.options = EngineOptions(**cast("Any", options))
+        self.cors = Cors(self.options.cors)
+        self.sessions: dict[str, Session] = {}
+        self.timetable = Timetable()
+        self.pings = self.timetable.lane(self.options.ping_interval, self._send_ping)
+        self.pongs = self.timetable.lane(self.options.ping_timeout, Session.pong_missing)
+        self.upgrades = self.timetable.lane(self.options.upgrade_timeout, Upgrade.timed_out)
+        self.probes = self.timetable.lane(PROBE_INTERVAL, Upgrade.release_poll)
+        self._farewells = self.timetable.lane(LINGER, self._forget_lingering)
+        self._lingering: dict[str, PollingTransport] = {}
+        self._listeners = None
+        self._middlewares: list[Middleware] = []
+        self._clock: Clock | None = None
+        self._counter = itertools.count()
+        self._cookie = _cookie_header(self.options.cookie)
+        self.closing = False
+
+    @property
+    def engine(self) -> Engine:
+        """Itself; see `Hosted`."""
+        return self
+
+    @property
+    def clients_count(self) -> int:
+        """The number of open sessions."""
+        return len(self.sessions)
+
+    def use(self, middleware: M) -> M:
+        """Run `middleware` with the request of each HTTP request and WebSocket handshake; raising refuses it.
+
+        A handshake is told by the absent ``sid`` in its query. May be a coroutine function.
+        """
+        self._middlewares.append(middleware)
+        return middleware
+
+    def bind(self, clock: Clock) -> None:
+        """For hosts: use `clock`, such as the running loop, from now on."""
+        if clock is not self._clock:
+            self._clock = clock
+            self.timetable.start(clock)
+        self.closing = False
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
+        """Call `callback(*args)` in the next turn of the clock's loop."""
+        assert self._clock is not None
+        self._clock.call_soon(callback, *args)
+
+    def matches(self, path: str) -> bool:
+        """Whether a request for `path` is for this engine: a raw prefix, so anything may follow."""
+        return path.startswith(self.options.path)
+
+    # HTTP
+
+    async def handle(self, exchange: Exchange) -> None:
+        """Answer one HTTP request, now or later."""
+        request = exchange.request
+        try:
+            await self._run_middlewares(request)
+            if request.method == "OPTIONS" and (preflight := self.cors.preflight(request)) is not None:
+                self.cors.check(request)
+                status, headers = preflight
+                exchange.respond(Response(status, headers=headers))
+                return
+            session = self._verify(request, is_upgrade=False)
+            if session is None:
+                await self._handshake(exchange)
+            elif isinstance(session.transport, PollingTransport):
+                self._route(session.transport, exchange)
+        except HandshakeError as error:
+            if error.code == 1 and self._answer_lingering(exchange):
+                return
+            self._refuse(exchange, error)
+
+    def decorated(self, response: Response, request: Request, *, initial: bool = False) -> Response:
+        """Add the headers that every response of a session has."""
+        response.headers.append(("cache-control", "no-store"))
+        agent = request.headers.get("user-agent", "")
+        if ";MSIE" in agent or "Trident/" in agent:  # keeps old Internet Explorers from rewriting the answer
+            response.headers.append(("x-xss-protection", "0"))
+        response.headers += self.cors.headers(request)
+        if self._listeners is not None:
+            if initial:
+                self.tell("initial_headers", response.headers, request)
+            self.tell("headers", response.headers, request)
+        return response
+
+    def _route(self, transport: PollingTransport, exchange: Exchange) -> None:
+        method = exchange.request.method
+        if method == "GET":
+            transport.poll(exchange)
+        elif method == "POST":
+            transport.post(exchange)
+        else:
+            exchange.respond(Response(405, headers=[("allow", "GET, POST, OPTIONS")]))
+
+    async def _handshake(self, exchange: Exchange) -> None:
+        request = exchange.request
+        session_id = await self._approve(request)
+        transport = PollingTransport(self)
+        session = self._open(session_id, transport, request)
+        transport.session = session
+        body = self._open_packet(session, self.options.upgrades)
+        response = Response(200, body, "text/plain; charset=UTF-8")
+        if "j" in request.query:
+            transport.send_control(body)
+            transport.poll(exchange)
+            self.tell("connection", session)
+            return
+        if self._cookie is not None:
+            response.headers.append(("set-cookie", self._cookie(session.id)))
+        exchange.respond(self.decorated(response, request, initial=True))
+        self.tell("connection", session)
+
+    def _answer_lingering(self, exchange: Exchange) -> bool:
+        """A poll of a session that has been closed meanwhile: tell it, once."""
+        request = exchange.request
+        session_id = request.query.get("sid", "")
+        transport = self._lingering.get(session_id)
+        if transport is None or request.method != "GET" or request.query.get("transport") != "polling":
+            return False
+        if not transport.buffered:
+            self._farewells.discard(session_id)
+            del self._lingering[session_id]
+        transport.poll(exchange)
+        return True
+
+    def _refuse(self, exchange: Exchange, error: HandshakeError) -> None:
+        self.refused(error, exchange.request)
+        body = json.dumps({"code": error.code, "message": error.message}, separators=(",", ":")).encode()
+        response = Response(error.status, body, "application/json")
+        if error.context.get("name") not in ("INVALID_ORIGIN", "ORIGIN_REFUSED"):
+            response.headers += self.cors.headers(exchange.request)
+        exchange.respond(response)
+
+    def refused(self, error: HandshakeError, request: Request) -> None:
+        """Tell listeners and the log of a refused request."""
+        logger.debug("refused %s %s: %s %s", request.method, request.path, error.message, error.context)
+        self.tell("connection_error", error, request)
+
+    # WebSocket
+
+    async def admit(self, request: Request) -> tuple[Session | None, str]:
+        """Check a WebSocket handshake.
+
+        Returns:
+            The session that is to be upgraded and an empty id, or None and the id for a new session.
+
+        Raises:
+            HandshakeError: it is refused; `refused` has been told.
+        """
+        try:
+            await self._run_middlewares(request)
+            session = self._verify(request, is_upgrade=True)
+            if session is not None:
+                return session, ""
+            return None, await self._approve(request)
+        except HandshakeError as error:
+            self.refused(error, request)
+            raise
+
+    def handshake_headers(self, request: Request) -> list[tuple[str, str]]:
+        """Headers that listeners want in the response 101."""
+        headers: list[tuple[str, str]] = []
+        if self._listeners is not None:
+            if "sid" not in request.query:
+                self.tell("initial_headers", headers, request)
+            self.tell("headers", headers, request)
+        return headers
+
+    def opened(self, admission: tuple[Session | None, str], transport: Any, request: Request) -> None:
+        """A WebSocket is open: a new session begins on it, or an upgrade.
+
+        `transport` is a `Transport` with a settable `session`.
+        """
+        session, session_id = admission
+        if session is None:
+            session = self._open(session_id, transport, request)
+            transport.session = session
+            transport.send_control(self._open_packet(session, []))
+            self.tell("connection", session)
+            return
+        polling = session.transport
+        if not session.open or session.upgrade is not None or not isinstance(polling, PollingTransport):
+            transport.close()  # a second WebSocket for one session: the first is not disturbed
+            return
+        upgrade = Upgrade(self, session, polling, transport)
+        session.upgrade = upgrade
+        transport.session = upgrade
+        self.upgrades.add(upgrade)
+
+    def adopt(self, transport: Any, session: Session) -> None:
+        """An upgrade has succeeded: what `transport` receives is now the session's."""
+        transport.session = session
+
+    # sessions
+
+    def pong_received(self, session: Session) -> None:
+        """A pong came; one that nobody waits for changes nothing."""
+        if session in self.pongs:
+            self.pongs.discard(session)
+            self.pings.add(session)
+            session.pong_seen()
+
+    def traffic_while_waiting(self, session: Session) -> None:
+        """A packet came while a pong was awaited: the client lives, so the wait begins anew, once."""
+        if session in self.pongs:
+            self.pongs.add(session)
+
+    def session_ended(self, session: Session) -> None:
+        """Forget a session."""
+        self.sessions.pop(session.id, None)
+        self.pings.discard(session)
+        self.pongs.discard(session)
+
+    def linger(self, session_id: str, transport: PollingTransport) -> None:
+        """Let the next polls of a closed session learn that it is closed."""
+        if not self.closing:
+            self._lingering[session_id] = transport
+            self._farewells.add(session_id)
+
+    def over_limit(self, session: Session) -> None:
+        """More than `outbound_limit` waits for a client, so a message for it was dropped: apply `slow_client`."""
+        session.dropped += 1
+        if self.options.slow_client == "drop":
+            return
+        if session.open:
+            logger.warning("closing a session that does not read: %d bytes wait for it", session.buffered)
+            # not at once: the caller may be walking through the members of a room
+            self.call_soon(self._close_slow, session)
+        session.write = _drop
+
+    def _close_slow(self, session: Session) -> None:
+        if session.open:
+            transport = session.transport
+            session.transport_closed(transport, TRANSPORT_ERROR, "the client reads too slowly")
+            transport.abort()
+
+    async def close(self) -> None:
+        """Close all sessions."""
+        self.close_sessions()
+
+    def close_sessions(self) -> None:
+        """Close all sessions; a host does so when it stops."""
+        self.closing = True
+        for session in list(self.sessions.values()):
+            session.close(SERVER_SHUTTING_DOWN)
+        self._lingering.clear()
+        self.timetable.stop()
+
+    def _open(self, session_id: str, transport: Transport, request: Request) -> Session:
+        session = Session(self, session_id, transport, request)
+        self.sessions[session_id] = session
+        self.pings.add(session)
+        return session
+
+    def _open_packet(self, session: Session, upgrades: list[str]) -> bytes:
+        options = self.options
+        facts = {
+            "sid": session.id,
+            "upgrades": upgrades,
+            "pingInterval": int(options.ping_interval * 1000),
+            "pingTimeout": int(options.ping_timeout * 1000),
+            "maxPayload": options.max_http_buffer_size,
+        }
+        return b"0" + json.dumps(facts, separators=(",", ":")).encode()
+
+    def _send_ping(self, session: Session) -> None:
+        self.pongs.add(session)
+        session.ping()
+
+    def _forget_lingering(self, session_id: str) -> None:
+        self._lingering.pop(session_id, None)
+
+    # who may connect
+
+    def _verify(self, request: Request, *, is_upgrade: bool) -> Session | None:
+        """Check what can be checked without waiting (protocol v4; the order is Node's)."""
+        query = request.query
+        name = query.get("transport")
+        if name not in self.options.transports:
+            raise HandshakeError(0, context={"transport": name})
+        self.cors.check(request)
+        if "sid" in query:
+            return self._verify_session(request, name, is_upgrade=is_upgrade)
+        if request.method != "GET":
+            raise HandshakeError(2, context={"method": request.method})
+        if (name == "websocket") is not is_upgrade:
+            raise HandshakeError(3, context={"name": "TRANSPORT_HANDSHAKE_ERROR"})
+        return None
+
+    def _verify_session(self, request: Request, name: str, *, is_upgrade: bool) -> Session:
+        query = request.query
+        session = self.sessions.get(query["sid"])
+        if session is None:
+            raise HandshakeError(1, context={"sid": query["sid"]})
+        mismatch = (name == "websocket") is not is_upgrade if is_upgrade else name != session.transport_name
+        if mismatch or (not is_upgrade and name == "websocket"):
+            context = {"name": "TRANSPORT_MISMATCH", "transport": name, "previous": session.transport_name}
+            raise HandshakeError(3, context=context)
+        if query.get("EIO") != str(session.protocol):
+            raise HandshakeError(3, context={"name": "PROTOCOL_MISMATCH", "protocol": query.get("EIO")})
+        return session
+
+    async def _approve(self, request: Request) -> str:
+        """Ask the user's own hooks about a handshake; the id of the new session."""
+        if self.options.allow_request is not None:
+            await self._ask(self.options.allow_request, request)
+        if request.query.get("EIO") != "4":
+            raise HandshakeError(5, context={"protocol": request.query.get("EIO")})
+        if self.options.generate_id is None:
+            return self._generate_id()
+        try:
+            session_id = self.options.generate_id(request)
+            return await session_id if isawaitable(session_id) else session_id
+        except Exception as error:
+            logger.exception("generate_id failed")
+            raise HandshakeError(3, context={"name": "ID_GENERATION_ERROR", "error": error}) from error
+
+    async def _ask(self, allow_request: Callable[[Request], Any], request: Request) -> None:
+        try:
+            allowed = allow_request(request)
+            if isawaitable(allowed):
+                allowed = await allowed
+        except (ConnectError, HandshakeError) as error:
+            raise HandshakeError(4, error.message, {"error": error}) from None
+        except Exception as error:
+            logger.exception("allow_request failed; the request is refused")
+            raise HandshakeError(4, context={"error": error}) from error
+        if not allowed:
+            raise HandshakeError(4)
+
+    async def _run_middlewares(self, request: Request) -> None:
+        for middleware in self._middlewares:
+            try:
+                waiting = middleware(request)
+                if waiting is not None:
+                    await waiting
+            except Exception as error:
+                if not isinstance(error, ConnectError | HandshakeError):
+                    logger.exception("an engine middleware failed; the request is refused")
+                raise HandshakeError(3, context={"name": "MIDDLEWARE_FAILURE", "error": error}) from error
+
+    def _generate_id(self) -> str:
+        """20 URL-safe characters: 12 random bytes and a counter that keeps them distinct."""
+        return urlsafe_b64encode(urandom(12) + (next(self._counter) & 0xFFFFFF).to_bytes(3, "big")).decode()
+
+
+def _drop(_: Any) -> None:
+    """What the `write` slot of a session holds that is about to be closed."""
+
+
+def _cookie_header(cookie: Any) -> Callable[[str], str] | None:
+    """A function from session id to the value of Set-Cookie."""
+    if not cookie:
+        return None
+    options: dict[str, Any] = {} if cookie is True else dict(cookie)
+    attributes: list[str] = []
+    if (path := options.get("path", "/")) is not None:
+        attributes.append(f"Path={path}")
+    if "domain" in options:
+        attributes.append(f"Domain={options['domain']}")
+    if "max_age" in options:
+        attributes.append(f"Max-Age={options['max_age']}")
+    if options.get("http_only", True):
+        attributes.append("HttpOnly")
+    if options.get("secure"):
+        attributes.append("Secure")
+    if (same_site := options.get("same_site", "Lax")) is not None:
+        attributes.append(f"SameSite={same_site}")
+    name = options.get("name", "io")
+    unknown = set(options) - {"name", "path", "http_only", "same_site", "secure", "domain", "max_age"}
+    if unknown:
+        raise OptionError(f"unknown cookie option {sorted(unknown)[0]!r}")
+    return lambda session_id: "; ".join([f"{name}={session_id}", *attributes])
+

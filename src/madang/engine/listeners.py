@@ -1,0 +1,58 @@
+"""Plain listeners by event name: what a session and the engine tell of themselves."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, TypeVar, overload
+
+from ..errors import HandlerError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Listeners:
+    """A table of functions by event name; a mixin, so that `on` reads the same everywhere."""
+
+    __slots__ = ()
+
+    _listeners: dict[str, list[Callable[..., Any]]] | None
+
+    EVENTS: frozenset[str] = frozenset()
+    """The events that this class can tell of."""
+
+    @overload
+    def on(self, event: str) -> Callable[[F], F]: ...
+    @overload
+    def on(self, event: str, listener: F) -> F: ...
+    def on(self, event: str, listener: Any = None) -> Any:
+        """Call `listener` (a plain function) at each `event`; without `listener`, a decorator.
+
+        Raises:
+            HandlerError: no such event, or a coroutine function.
+        """
+        if event not in self.EVENTS:
+            raise HandlerError(f"no event {event!r} here; there are {', '.join(sorted(self.EVENTS))}")
+        if listener is None:
+            return lambda function: self.on(event, function)
+        if inspect.iscoroutinefunction(listener):
+            raise HandlerError(f"a listener of {event!r} is called in passing and must be a plain function")
+        if self._listeners is None:
+            self._listeners = {}
+        self._listeners.setdefault(event, []).append(listener)
+        self.listener_added(event)
+        return listener
+
+    def off(self, event: str, listener: Callable[..., Any]) -> None:
+        """Undo `on`; silent if there was none."""
+        if self._listeners is not None and listener in self._listeners.get(event, ()):
+            self._listeners[event].remove(listener)
+
+    def listener_added(self, event: str) -> None:
+        """Called after `on`, for those who must prepare."""
+
+    def tell(self, event: str, *args: Any) -> None:
+        """Call the listeners of `event`."""
+        if self._listeners is not None:
+            for listener in tuple(self._listeners.get(event, ())):
+                listener(*args)

@@ -1,0 +1,182 @@
+"""Every exception that madang raises, in one tree.
+
+::
+
+    MadangError
+    ├── UsageError
+    │   ├── OptionError
+    │   ├── HandlerError
+    │   ├── EncodeError
+    │   └── ReservedEventName
+    ├── ProtocolError
+    │   ├── PacketError
+    │   ├── PayloadTooLarge
+    │   └── HandshakeError
+    ├── ConnectError
+    ├── EventError
+    │   └── EventInvalid
+    ├── AckTimeout
+    └── SocketClosed
+
+`UsageError` is the caller's fault and is raised at once, where the mistake is made. `ProtocolError` is the peer's
+fault: it never reaches a handler, and says what to answer. The others travel between handlers and clients.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+
+class MadangError(Exception):
+    """The root of the tree; never raised itself."""
+
+
+class UsageError(MadangError):
+    """The program asked for something that cannot be; the message says what to do instead."""
+
+
+class OptionError(UsageError, ValueError):
+    """An option is unknown or has a value out of range."""
+
+
+class HandlerError(UsageError, TypeError):
+    """A function cannot serve as the handler it was registered as."""
+
+
+class EncodeError(UsageError, TypeError):
+    """A value cannot be sent: JSON has no form for it, or it holds itself."""
+
+
+class ReservedEventName(UsageError, ValueError):
+    """An event was to be emitted under a name that the protocol keeps for itself.
+
+    Attributes:
+        event: the name that was refused.
+    """
+
+    def __init__(self, event: str) -> None:
+        super().__init__(f'"{event}" is a reserved event name')
+        self.event = event
+
+
+class ProtocolError(MadangError):
+    """The peer broke the rules of the protocol; the connection it used is closed."""
+
+
+class PacketError(ProtocolError):
+    """An Engine.IO or Socket.IO packet cannot be decoded. No decoder raises anything else."""
+
+
+class PayloadTooLarge(ProtocolError):
+    """A body or message is larger than `max_http_buffer_size`.
+
+    Attributes:
+        limit: the limit in bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"larger than max_http_buffer_size ({limit} bytes)")
+        self.limit = limit
+
+
+HANDSHAKE_MESSAGES: Final = (
+    "Transport unknown",
+    "Session ID unknown",
+    "Bad handshake method",
+    "Bad request",
+    "Forbidden",
+    "Unsupported protocol version",
+)
+
+
+class HandshakeError(ProtocolError):
+    """A request was refused by the engine.
+
+    Attributes:
+        code: the Engine.IO error code, 0 to 5.
+        message: the text that the client is told.
+        context: facts for the server's own eyes, such as ``{"name": "TRANSPORT_MISMATCH"}``.
+        status: the HTTP status of the answer: 403 for code 4, else 400.
+    """
+
+    def __init__(self, code: int, message: str | None = None, context: dict[str, Any] | None = None) -> None:
+        self.code = code
+        self.message = message if message is not None else HANDSHAKE_MESSAGES[code]
+        self.context = context if context is not None else {}
+        self.status = 403 if code == 4 else 400
+        super().__init__(self.message)
+
+
+class ConnectError(MadangError):
+    """Raised in a middleware to refuse a client; its `message` and `data` reach the client's ``connect_error``.
+
+    Args:
+        message: what the client reads in ``error.message``.
+        data: JSON-able facts for ``error.data``; left out of the packet when None.
+    """
+
+    def __init__(self, message: str = "refused", data: Any = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.data = data
+
+
+class EventError(MadangError):
+    """Raised in a handler to tell the client what went wrong.
+
+    The client gets it as the answer if it asked for an ack, ``{"error": {"code", "message", "data"}}``, else as the
+    event ``error``.
+
+    Args:
+        message: a sentence for people.
+        code: a word for programs.
+        data: JSON-able facts; left out when None.
+    """
+
+    def __init__(self, message: str, *, code: str = "error", data: Any = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.data = data
+
+    def payload(self) -> dict[str, Any]:
+        """The object the client receives, without the event's name."""
+        payload: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.data is not None:
+            payload["data"] = self.data
+        return payload
+
+
+class EventInvalid(EventError):
+    """A client's arguments do not fit the handler's annotations; the handler was not called.
+
+    Attributes:
+        data: ``{"argument": name, "path": where in it, "reason": what was expected}``, as far as known.
+    """
+
+    def __init__(self, message: str, data: dict[str, Any]) -> None:
+        super().__init__(message, code="invalid_arguments", data=data)
+
+
+class AckTimeout(MadangError, TimeoutError):
+    """An acknowledgement did not come in time.
+
+    Attributes:
+        responses: for a broadcast, the answers that did come; else empty.
+    """
+
+    def __init__(self, message: str = "operation has timed out", responses: list[Any] | None = None) -> None:
+        super().__init__(message)
+        self.responses: list[Any] = responses if responses is not None else []
+
+
+class SocketClosed(MadangError):
+    """The socket went away while an acknowledgement was awaited, or before it was asked for.
+
+    Attributes:
+        reason: the close reason, such as ``"transport close"``.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"socket has been disconnected ({reason})")
+        self.reason = reason

@@ -1,0 +1,237 @@
+"""The engine as an ASGI application, alone, mounted, or around another application (ASGI 3, HTTP and WebSocket)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from asyncio import Future
+from typing import Any
+
+from ..engine.engine import Engine
+from ..engine.host import Hosted
+from ..engine.http import Exchange, Request, Response
+from ..errors import HandshakeError
+from ..transports.asgi import AsgiWebSocketTransport
+from .runtime import Runtime, runtime_of
+
+logger = logging.getLogger("madang.hosting")
+
+Scope = dict[str, Any]
+
+
+class ASGIApp:
+    """A Socket.IO server (or an engine) around another ASGI application.
+
+    Requests below the server's path are the server's; all else, ``lifespan`` included, is the other's. Without another
+    application all else is answered with 404.
+
+    Args:
+        io: the server or engine.
+        app: the other application.
+    """
+
+    def __init__(self, io: Hosted, app: Any = None) -> None:
+        self.io = io
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Answer one ASGI connection."""
+        if self.app is None:
+            await answer(self.io, scope, receive, send)
+        elif scope["type"] == "lifespan":
+            runtime_of(self.io.engine)
+            await _lifespan_around(self.io, self.app, scope, receive, send)
+        elif _path_for(self.io.engine, scope) is not None:
+            await answer(self.io, scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+async def answer(app: Hosted, scope: Scope, receive: Any, send: Any) -> None:
+    """Answer one ASGI connection with `app`."""
+    engine = app.engine
+    runtime = runtime_of(engine)
+    kind = scope["type"]
+    if kind == "lifespan":
+        await _lifespan(app, receive, send)
+        return
+    path = _path_for(engine, scope)
+    if path is None:
+        await _not_found(engine, scope, receive, send)
+    elif kind == "http":
+        await _http(engine, runtime, _request(scope, path), receive, send)
+    elif kind == "websocket":
+        await _websocket(engine, runtime, _request(scope, path), receive, send)
+
+
+def _path_for(engine: Engine, scope: Scope) -> str | None:
+    """The path as the engine knows it, or None if the request is not for it.
+
+    Mounted, it answers below its own path and exactly at the mount point, so that neither path must repeat the other.
+    """
+    if scope["type"] == "lifespan":
+        return None
+    path: str = scope["path"]
+    if engine.matches(path):
+        return path
+    root: str = scope.get("root_path", "")
+    if root and path.startswith(root):
+        below = path[len(root) :]
+        if engine.matches(below):
+            return below
+        if below in ("", "/"):
+            return engine.options.path
+    return None
+
+
+def _request(scope: Scope, path: str) -> Request:
+    client = scope.get("client")
+    scheme: str = scope.get("scheme", "http")
+    return Request(
+        scope.get("method", "GET"),
+        path,
+        scope.get("query_string", b"").decode("latin-1"),
+        scope["headers"],
+        received_at=time.time(),
+        remote=(client[0], client[1]) if client else None,
+        scheme={"ws": "http", "wss": "https"}.get(scheme, scheme),
+        scope=scope,
+    )
+
+
+async def _lifespan(app: Hosted, receive: Any, send: Any) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await app.close()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+async def _lifespan_around(io: Hosted, app: Any, scope: Scope, receive: Any, send: Any) -> None:
+    """Let the other application have its lifespan; clients are closed before it shuts down."""
+    spoken = False
+    taken: list[Any] = []
+
+    async def receive_first() -> Any:
+        message = await receive()
+        taken.append(message)
+        if message["type"] == "lifespan.shutdown":
+            await io.close()
+        return message
+
+    async def send_on(message: Any) -> None:
+        nonlocal spoken
+        spoken = True
+        await send(message)
+
+    try:
+        await app(scope, receive_first, send_on)
+    except Exception:
+        if spoken:
+            raise
+        logger.debug("the application has no lifespan of its own")
+    if not spoken:
+
+        async def receive_again() -> Any:
+            return taken.pop(0) if taken else await receive()
+
+        await _lifespan(io, receive_again, send)
+
+
+async def _not_found(engine: Engine, scope: Scope, receive: Any, send: Any) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 4404})
+        return
+    text = f"Not found. This server answers below {engine.options.path}, not at {scope['path']}.\n"
+    await _respond(Response(404, text.encode(), "text/plain; charset=utf-8"), send)
+
+
+async def _respond(response: Response, send: Any) -> None:
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+    if response.status not in (204, 304):
+        headers.append((b"content-length", str(len(response.body)).encode()))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})
+
+
+async def _http(engine: Engine, runtime: Runtime, request: Request, receive: Any, send: Any) -> None:
+    future: Future[Response] = runtime.loop.create_future()
+    exchange = Exchange(request, lambda response: None if future.done() else future.set_result(response))
+    try:
+        await engine.handle(exchange)
+        if exchange.on_body is not None:
+            await _read_body(exchange, receive)
+        if exchange.open:
+            watcher = runtime.tasks.start(_watch(exchange, receive, future))
+            try:
+                await future
+            finally:
+                if watcher is not None:
+                    watcher.cancel()
+    finally:
+        exchange.abort()
+    if exchange.response is not None:
+        await _respond(exchange.response, send)
+
+
+async def _read_body(exchange: Exchange, receive: Any) -> None:
+    """Read the body, and no further than its limit."""
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            exchange.abort()
+            return
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > exchange.body_limit:
+            exchange.body_too_large()
+            return
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            exchange.body_complete(b"".join(chunks))
+            return
+
+
+async def _watch(exchange: Exchange, receive: Any, future: Future[Response]) -> None:
+    """Tell the exchange when its client goes away."""
+    while (await receive())["type"] == "http.request":
+        pass
+    exchange.abort()
+    future.cancel()
+
+
+async def _websocket(engine: Engine, runtime: Runtime, request: Request, receive: Any, send: Any) -> None:
+    if (await receive())["type"] != "websocket.connect":
+        return
+    scope: Scope = request.scope
+    try:
+        admission = await engine.admit(request)
+    except HandshakeError as error:
+        await _refuse_websocket(error, scope, send)
+        return
+    accept: dict[str, Any] = {"type": "websocket.accept"}
+    if scope.get("subprotocols"):
+        accept["subprotocol"] = scope["subprotocols"][0]
+    headers = engine.handshake_headers(request)
+    accept["headers"] = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    await send(accept)
+    transport = AsgiWebSocketTransport(engine, runtime.outbox, runtime.tasks, receive, send)
+    engine.opened(admission, transport, request)
+    await transport.serve()
+
+
+async def _refuse_websocket(error: HandshakeError, scope: Scope, send: Any) -> None:
+    """Answer 400 with the message, as Node does, where the server can; else it answers 403 by itself."""
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": 4400})
+        return
+    body = error.message.encode()
+    headers = [(b"content-type", b"text/html"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "websocket.http.response.start", "status": 400, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})

@@ -1,0 +1,312 @@
+"""The native host: uvicorn, with a door of our own for WebSocket.
+
+uvicorn takes a class for its HTTP protocol. Ours looks at the first bytes of a connection: a WebSocket handshake for
+our path goes straight to picows, past HTTP parser and ASGI; everything else is uvicorn's own business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import re
+import socket
+import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from ..engine.engine import Engine
+from ..engine.host import Hosted
+from ..engine.http import Request
+from ..errors import HandshakeError, OptionError
+from ..tasks import start_eagerly
+from ..transports.websocket import WebSocketTransport, adopt_connection
+from .asgi import ASGIApp
+from .runtime import Runtime, runtime_of
+
+logger = logging.getLogger("madang.hosting")
+
+GRACE: Final = 10
+"""Seconds that requests may take to end when the server stops."""
+
+_CLOSE_HANDSHAKES: Final = 2.5
+_IS_UPGRADE: Final = re.compile(rb"\r\nupgrade:[ \t]*websocket[ \t]*\r\n", re.IGNORECASE).search
+_FORWARDED: Final = re.compile(rb"\r\nx-forwarded-", re.IGNORECASE).search
+
+
+class Door(HttpToolsProtocol):
+    """A connection of which it is not known yet whether it will be a WebSocket.
+
+    It finds its engine in the application that uvicorn has loaded, so that reloading works as well.
+    """
+
+    def __init__(self, config: uvicorn.Config, **rest: Any) -> None:
+        super().__init__(config, **rest)
+        self._engine, self._prefix = _engine_of(config)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came before it was known what they are."""
+        if (
+            self._engine is not None
+            and self.cycle is None
+            and self.limit_concurrency is None
+            and data.startswith(self._prefix)
+            and (end := data.find(b"\r\n\r\n")) > 0
+            and _IS_UPGRADE(data, 0, end + 4)
+        ):
+            self._unset_keepalive_if_required()
+            self._open(self._engine, data, end)
+        else:
+            super().data_received(data)
+
+    def handle_websocket_upgrade(self) -> None:
+        """uvicorn's parser has found a WebSocket handshake: one that came in pieces, or on a used connection."""
+        if self._engine is None or not self.url.startswith(self._prefix[4:]):
+            super().handle_websocket_upgrade()
+            return
+        lines = [b"GET " + self.url + b" HTTP/1.1"]
+        lines += [name + b": " + value for name, value in self.headers]
+        head = b"\r\n".join(lines)
+        self._open(self._engine, head + b"\r\n\r\n", len(head))
+
+    def _open(self, engine: Engine, data: bytes, end: int) -> None:
+        self.connections.discard(self)
+        request = self._request(data[:end])
+        if start_eagerly(self._admit(engine, request, data)) is not None:
+            self.transport.pause_reading()  # until the user's own hooks have decided
+
+    async def _admit(self, engine: Engine, request: Request, data: bytes) -> None:
+        tcp = self.transport
+        runtime = runtime_of(engine)
+        try:
+            admission = await engine.admit(request)
+        except HandshakeError as error:
+            if not tcp.is_closing():
+                tcp.write(_refusal(error))
+                tcp.close()
+            return
+        if tcp.is_closing():
+            return
+        headers = engine.handshake_headers(request)
+        if protocols := request.headers.get("sec-websocket-protocol"):
+            headers.append(("Sec-WebSocket-Protocol", protocols.split(",")[0].strip()))
+        transport = WebSocketTransport(engine, admission, request, runtime.outbox)
+        with suppress(RuntimeError):  # not paused
+            tcp.resume_reading()
+        adopt_connection(tcp, data, transport, headers, engine.options.max_http_buffer_size)
+
+    def _request(self, head: bytes) -> Request:
+        first, *lines = head.split(b"\r\n")
+        target = first.split(b" ")[1]
+        path, _, query = target.partition(b"?")
+        headers: list[tuple[bytes, bytes]] = []
+        for line in lines:
+            name, _, value = line.partition(b":")
+            headers.append((name.strip().lower(), value.strip()))
+        remote, scheme = self.client, self.scheme or "http"
+        if self.config.proxy_headers and _FORWARDED(head):
+            remote, scheme = self._forwarded(headers)
+        return Request(
+            "GET",
+            path.decode("latin-1"),
+            query.decode("latin-1"),
+            headers,
+            received_at=time.time(),
+            remote=remote,
+            scheme=scheme,
+        )
+
+    def _forwarded(self, headers: list[tuple[bytes, bytes]]) -> tuple[tuple[str, int] | None, str]:
+        """Client and scheme as a trusted proxy tells them, by uvicorn's own rules."""
+        scope: Any = {"type": "http", "client": self.client, "scheme": self.scheme, "headers": headers}
+
+        async def nothing(*_: Any) -> None: ...
+
+        trust = ProxyHeadersMiddleware(nothing, self.config.forwarded_allow_ips)
+        with suppress(StopIteration):
+            trust(scope, nothing, nothing).send(None)  # type: ignore[attr-defined]
+        return scope["client"], scope["scheme"]
+
+
+def _engine_of(config: uvicorn.Config) -> tuple[Engine | None, bytes]:
+    app: Any = config.loaded_app
+    while app is not None:
+        hosted = app.io if isinstance(app, ASGIApp) else app
+        if isinstance(hosted, Hosted):
+            return hosted.engine, b"GET " + hosted.engine.options.path.encode()
+        app = getattr(app, "app", None)
+    return None, b""
+
+
+def _refusal(error: HandshakeError) -> bytes:
+    """What Node writes when it refuses a WebSocket: always 400, and the message as text."""
+    body = error.message.encode()
+    head = f"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-type: text/html\r\nContent-Length: {len(body)}"
+    return head.encode() + b"\r\n\r\n" + body
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server; closes the clients first when it stops, and leaves signals alone if told so."""
+
+    def __init__(self, config: uvicorn.Config, app: Hosted, *, signals: bool) -> None:
+        super().__init__(config)
+        self._app = app
+        self._signals = signals
+        self.ready = asyncio.Event()
+        self.runtime: Runtime | None = None
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        if not self._signals:
+            yield
+            return
+        with super().capture_signals():
+            yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # a second Ctrl-C does not wait; the signal is not raised again afterwards, since the server has ended cleanly
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.runtime = runtime_of(self._app.engine)
+        await super().startup(sockets)
+        self.ready.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        await self._app.close()
+        if self.runtime is not None and not self.force_exit:
+            await self.runtime.connections_closed(_CLOSE_HANDSHAKES)
+        await super().shutdown(sockets)
+
+
+class _Running:
+    """A server in the background; see `madang.engine.host.Running`."""
+
+    def __init__(self, server: _Server, task: asyncio.Task[None], listener: socket.socket) -> None:
+        self._server = server
+        self._task = task
+        self.host, self.port = listener.getsockname()[:2]
+
+    @property
+    def url(self) -> str:
+        """The address; a listener on all interfaces is named by localhost."""
+        host = {"0.0.0.0": "localhost", "::": "localhost"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    async def stop(self) -> None:
+        """Close all clients, then the server."""
+        self._server.should_exit = True
+        await self._task
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A bound socket.
+
+    Raises:
+        OSError: the address is taken or not ours; the message says which.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from None
+    listener.set_inheritable(True)
+    return listener
+
+
+def _config(app: Hosted, host: str, port: int, other: Any, options: dict[str, Any]) -> uvicorn.Config:
+    settings: dict[str, Any] = {
+        "log_level": "warning",
+        "access_log": False,
+        "timeout_graceful_shutdown": GRACE,
+        "ws_max_size": app.engine.options.max_http_buffer_size,
+        "lifespan": "auto" if other is not None else "off",
+        **options,
+    }
+    try:
+        return uvicorn.Config(ASGIApp(app, other), host, port, http=Door, **settings)
+    except TypeError as error:
+        raise OptionError(f"{error}; options of the native host are those of uvicorn.Config") from None
+
+
+def run(app: Hosted, *, host: str = "127.0.0.1", port: int = 3000, **options: Any) -> None:
+    """Serve until Ctrl-C or SIGTERM, with the process to ourselves.
+
+    Args:
+        app: a server or engine.
+        host: the address to listen on.
+        port: the port; 0 for any free one.
+        **options: `app`, another ASGI app for all other paths; `on_start`, called with a `Running`; and what
+            `uvicorn.Config` takes, such as `ssl_certfile` and `ssl_keyfile`.
+    """
+    factory = _config(app, host, port, None, {}).get_loop_factory()
+    with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(_serve(app, host, port, options, own_process=True))
+
+
+async def serve(app: Hosted, *, host: str = "127.0.0.1", port: int = 3000, **options: Any) -> None:
+    """Serve in the running loop until cancelled, Ctrl-C or SIGTERM; see `run`."""
+    await _serve(app, host, port, options, own_process=False)
+
+
+async def start(app: Hosted, *, host: str = "127.0.0.1", port: int = 3000, **options: Any) -> _Running:
+    """Serve in the running loop, in the background; see `run`."""
+    running, _ = await _launch(app, host, port, options, signals=False)
+    return running
+
+
+async def _serve(app: Hosted, host: str, port: int, options: dict[str, Any], *, own_process: bool) -> None:
+    on_start = options.pop("on_start", None)
+    running, task = await _launch(app, host, port, options, signals=True)
+    logger.info("madang listens on %s", running.url)
+    if on_start is not None:
+        on_start(running)
+    if own_process:
+        _tame_collector()
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await running.stop()
+        raise
+
+
+async def _launch(
+    app: Hosted, host: str, port: int, options: dict[str, Any], *, signals: bool
+) -> tuple[_Running, asyncio.Task[None]]:
+    settings = dict(options)
+    config = _config(app, host, port, settings.pop("app", None), settings)
+    listener = _listen(host, port)
+    server = _Server(config, app, signals=signals)
+    task = asyncio.create_task(server.serve([listener]))
+    ready = asyncio.create_task(server.ready.wait())
+    try:
+        await asyncio.wait((task, ready), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ready.cancel()
+    if task.done():
+        listener.close()
+        task.result()
+        raise RuntimeError("the server did not start; the application's start-up has failed")
+    return _Running(server, task, listener), task
+
+
+def _tame_collector() -> None:
+    """Connections make no reference cycles, so the cyclic collector has little to find; let it look seldom.
+
+    It was a third of the cost of a connection.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 100)

@@ -1,0 +1,40 @@
+"""What an engine needs of the loop it runs on: one outbox, and an owner for its tasks."""
+
+from __future__ import annotations
+
+import asyncio
+from weakref import WeakKeyDictionary
+
+from ..engine.engine import Engine
+from ..tasks import Tasks
+from ..transports.outbox import Outbox
+
+
+class Runtime:
+    """An engine on a loop."""
+
+    __slots__ = ("loop", "outbox", "tasks")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.outbox = Outbox(loop)
+        self.tasks = Tasks()
+
+    async def connections_closed(self, timeout: float) -> None:
+        """Wait until all WebSocket connections have ended, for `timeout` seconds."""
+        deadline = self.loop.time() + timeout
+        while self.outbox.live and self.loop.time() < deadline:
+            await asyncio.sleep(0.01)
+
+
+_runtimes: WeakKeyDictionary[Engine, Runtime] = WeakKeyDictionary()
+
+
+def runtime_of(engine: Engine) -> Runtime:
+    """The runtime of `engine` on the running loop; binds the engine to that loop."""
+    loop = asyncio.get_running_loop()
+    runtime = _runtimes.get(engine)
+    if runtime is None or runtime.loop is not loop:
+        runtime = _runtimes[engine] = Runtime(loop)
+        engine.bind(loop)
+    return runtime

@@ -1,0 +1,131 @@
+"""Socket.IO protocol v5, the default parser: JSON text with binary attachments.
+
+Layout of a packet (protocol v5, "Packet encoding"): type digit, number of attachments and ``-`` for the binary types,
+namespace and ``,`` unless it is ``/``, ack id in decimal, JSON. Here each text still has the Engine.IO digit ``4``
+in front.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final, cast
+
+from ..errors import PacketError
+from .encoded import Encoded
+from .parser import ACK, BINARY_ACK, BINARY_EVENT, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, RESERVED_EVENTS, Packet
+from .values import JsonEncoder, loads
+
+_HEADER: Final = re.compile(rb"4([0-6])(?:(\d*)-)?(?:(/[^,]*),?)?(\d*)", re.DOTALL)
+_MAX_ID_DIGITS: Final = 1000  # far beyond any counter; int() itself stops at 4300 digits
+
+
+class DefaultParser:
+    """The parser that every Socket.IO client speaks unless told otherwise.
+
+    Args:
+        max_attachments: how many attachments a received packet may announce.
+        default: see `JsonEncoder`.
+    """
+
+    __slots__ = ("_encoder", "max_attachments")
+
+    def __init__(self, max_attachments: int = 10, default: Callable[[Any], Any] | None = None) -> None:
+        self._encoder = JsonEncoder(default)
+        self.max_attachments = max_attachments
+
+    def encode_event(
+        self, namespace: str, args: Sequence[Any], ack_id: int | None = None, compress: bool = True
+    ) -> Encoded:
+        """An EVENT packet, or a BINARY_EVENT with its attachments."""
+        encoder = self._encoder
+        text = encoder.encode(args)
+        if encoder.attachments or ack_id is not None or namespace != "/":
+            return self._pack(EVENT, namespace, ack_id, text, compress)
+        return Encoded(b"42" + text, (), compress)
+
+    def encode_ack(self, namespace: str, args: Sequence[Any], ack_id: int) -> Encoded:
+        """An ACK packet, or a BINARY_ACK with its attachments."""
+        encoder = self._encoder
+        text = encoder.encode(args)
+        if encoder.attachments or namespace != "/":
+            return self._pack(ACK, namespace, ack_id, text, True)
+        return Encoded(b"43%d%b" % (ack_id, text))
+
+    def encode_control(self, packet_type: int, namespace: str, data: Any = None) -> Encoded:
+        """A CONNECT, DISCONNECT or CONNECT_ERROR packet; bytes in it are refused, as they may not be attached.
+
+        Raises:
+            EncodeError: `data` holds bytes or has no JSON form.
+        """
+        text = self._encoder.encode(data) if data is not None else b""
+        if self._encoder.take_attachments():
+            raise PacketError("bytes cannot be part of a CONNECT or CONNECT_ERROR packet")
+        return self._pack(packet_type, namespace, None, text, True)
+
+    def _pack(self, packet_type: int, namespace: str, ack_id: int | None, text: bytes, compress: bool) -> Encoded:
+        attachments = self._encoder.take_attachments()
+        head = "4"
+        if attachments:
+            head += f"{packet_type + BINARY_EVENT - EVENT}{len(attachments)}-"
+        else:
+            head += str(packet_type)
+        if namespace != "/":
+            head += namespace + ","
+        if ack_id is not None:
+            head += str(ack_id)
+        return Encoded(head.encode() + text, attachments, compress)
+
+    def decode(self, text: bytes) -> Packet:
+        """Read a packet's head; see `Parser.decode`."""
+        match = _HEADER.match(text)
+        if match is None:
+            raise PacketError(f"unknown packet type {text[1:2]!r}")
+        kind, attachments, namespace, ack_id = match.groups()
+        packet = Packet(kind[0] - 0x30, payload=text[match.end() :])
+        if packet.type >= BINARY_EVENT:
+            packet.attachments = self._count(attachments)
+        elif attachments is not None:
+            # "2-…" is no attachment count here: what follows the type digit is not a packet's head
+            raise PacketError("an attachment count on a packet without attachments")
+        if namespace is not None:
+            try:
+                packet.namespace = namespace.decode()
+            except UnicodeDecodeError:
+                raise PacketError("the namespace is not UTF-8") from None
+        if ack_id:
+            if len(ack_id) > _MAX_ID_DIGITS:
+                raise PacketError("the ack id is too long")
+            packet.id = int(ack_id)
+        return packet
+
+    def _count(self, digits: bytes | None) -> int:
+        # a leading zero, no digit, or many digits: all "illegal attachments" (protocol v5)
+        if not digits or digits[0] == 0x30 or len(digits) > 6 or int(digits) > self.max_attachments:
+            raise PacketError("illegal attachments: their number is missing, zero or too high")
+        return int(digits)
+
+    def decode_args(self, packet: Packet) -> Any:
+        """Decode and check the payload; see `Parser.decode_args`."""
+        args = packet.args if packet.args is not None else (loads(packet.payload) if packet.payload else None)
+        if not _is_valid(packet.type, args, bool(packet.payload)):
+            raise PacketError("invalid payload")
+        return args
+
+
+def _is_valid(packet_type: int, data: Any, present: bool) -> bool:
+    """Whether a payload suits its packet type (protocol v5, "Packet types")."""
+    if packet_type in (EVENT, BINARY_EVENT):
+        if not isinstance(data, list) or not data:
+            return False
+        name: object = cast("list[Any]", data)[0]
+        if isinstance(name, str):
+            return name not in RESERVED_EVENTS
+        return isinstance(name, int | float) and not isinstance(name, bool)
+    if packet_type in (ACK, BINARY_ACK):
+        return isinstance(data, list)
+    if packet_type == CONNECT:
+        return isinstance(data, dict) or not present
+    if packet_type == CONNECT_ERROR:
+        return isinstance(data, str | dict)
+    return packet_type == DISCONNECT and not present

@@ -1,0 +1,168 @@
+"""Python values as the JSON that JavaScript writes, and JSON as Python values.
+
+Encoding finds bytes while it goes: each one becomes an attachment and leaves a placeholder (protocol v5, "Sending and
+receiving binary data"). Decoding is strict JSON, but takes all that `JSON.stringify` can produce.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence, Set
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Final, cast
+from uuid import UUID
+
+import msgspec
+import orjson
+
+from ..errors import EncodeError, PacketError
+
+_OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATETIME
+_NATIVE: Final = (bytes, bytearray, memoryview, datetime, date, time, UUID, Decimal, Enum)
+_decode: Final = msgspec.json.Decoder().decode
+
+
+def javascript_date(value: datetime) -> str:
+    """`value` as ``Date.prototype.toJSON`` writes it: UTC, milliseconds, ``Z``. A naive value is local time."""
+    try:
+        return value.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    except (OverflowError, OSError):  # the first and last hours of the calendar, with an offset
+        return value.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+class JsonEncoder:
+    """Encodes values; bytes-like ones are set aside as attachments.
+
+    Args:
+        default: called for a value of a type not known here; returns one that is, or raises TypeError.
+    """
+
+    __slots__ = ("_default", "attachments")
+
+    def __init__(self, default: Callable[[Any], Any] | None = None) -> None:
+        self._default = default
+        self.attachments: list[bytes] = []
+
+    def encode(self, value: Any) -> bytes:
+        """Encode `value` as compact JSON text; what it holds of bytes is in `attachments` afterwards.
+
+        Raises:
+            EncodeError: a value of unknown type, or one that holds itself.
+        """
+        try:
+            return orjson.dumps(value, self._replace, _OPTIONS)
+        except orjson.JSONEncodeError as error:
+            return self._encode_slowly(value, error)
+
+    def take_attachments(self) -> tuple[bytes, ...]:
+        """The attachments of the last `encode`, which are forgotten by this call."""
+        attachments = tuple(self.attachments)
+        self.attachments = []
+        return attachments
+
+    def _replace(self, value: Any) -> Any:
+        """What orjson asks for a value it does not know itself."""
+        if isinstance(value, bytes | bytearray | memoryview):
+            self.attachments.append(bytes(value))
+            return {"_placeholder": True, "num": len(self.attachments) - 1}
+        if isinstance(value, datetime):
+            return javascript_date(value)
+        if isinstance(value, date | time):
+            return value.isoformat()
+        if isinstance(value, Decimal):
+            return str(value)
+        if isinstance(value, msgspec.Struct):
+            return msgspec.to_builtins(value, builtin_types=_NATIVE, str_keys=False)
+        return self._replace_by_shape(value)
+
+    def _replace_by_shape(self, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return dict(cast("Mapping[Any, Any]", value))
+        if isinstance(value, Sequence | Set) and not isinstance(value, str):
+            return list(cast("Sequence[Any]", value))
+        if isinstance(value, timedelta):
+            return value.total_seconds()
+        for name in ("__json__", "model_dump", "tolist"):  # own form, pydantic, numpy
+            method = getattr(value, name, None)
+            if callable(method) and not isinstance(value, type):
+                return method()
+        if self._default is not None:
+            return self._default(value)
+        raise TypeError(f"no JSON form for {type(value).__name__}")
+
+    def _encode_slowly(self, value: Any, error: Exception) -> bytes:
+        """The few values that orjson refuses and JavaScript's JSON can carry.
+
+        Lone surrogates, integers beyond 64 bits and keys that are not strings take this way.
+        """
+        self.attachments = []
+        try:
+            plain = self._plain(value)
+            return json.dumps(plain, separators=(",", ":"), allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as slow_error:
+            self.attachments = []
+            cause = error.__cause__ or slow_error
+            raise EncodeError(f"cannot be sent: {cause}") from (error.__cause__ or error)
+
+    def _plain(self, value: Any) -> Any:
+        if value is None or isinstance(value, bool | str):
+            return str(value) if isinstance(value, str) else value
+        if isinstance(value, Enum):
+            return self._plain(value.value)
+        if isinstance(value, int):
+            return int(value)
+        if isinstance(value, float):
+            return value if value - value == 0 else None  # NaN and infinities are null, as in JSON.stringify
+        if isinstance(value, dict):
+            return {_key(key): self._plain(item) for key, item in cast("dict[Any, Any]", value).items()}
+        if isinstance(value, list | tuple):
+            return [self._plain(item) for item in cast("list[Any]", value)]
+        if isinstance(value, UUID):
+            return str(value)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return {field.name: self._plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        replaced = self._replace(value)
+        is_placeholder = isinstance(value, bytes | bytearray | memoryview)
+        return cast("Any", replaced) if is_placeholder else self._plain(replaced)
+
+
+def _key(key: Any) -> str:
+    """A dictionary's key as a JavaScript property name."""
+    if isinstance(key, Enum):
+        return _key(key.value)
+    if key is None or isinstance(key, bool):
+        return json.dumps(key)
+    if isinstance(key, datetime):
+        return javascript_date(key)
+    if isinstance(key, str | int | float | UUID | Decimal | date):
+        return str(key)
+    raise TypeError(f"no JSON form for a key of type {type(key).__name__}")
+
+
+def loads(text: bytes) -> Any:
+    """Decode JSON text.
+
+    Raises:
+        PacketError: it is not JSON, not UTF-8, or nested too deeply.
+    """
+    try:
+        return _decode(text)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return _loads_slowly(text)
+
+
+def _loads_slowly(text: bytes) -> Any:
+    """What JavaScript writes and msgspec refuses: lone surrogates, and numbers beyond a double (they read as inf)."""
+    try:
+        return json.loads(text.decode(), parse_constant=_refuse_constant)
+    except RecursionError:
+        raise PacketError("invalid payload: nested too deeply") from None
+    except ValueError as error:
+        raise PacketError(f"invalid payload: {error}") from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,163 @@
+"""A WebSocket connection of any ASGI server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+from ..engine.engine import Engine
+from ..engine.session import Session
+from ..engine.transport import TRANSPORT_CLOSE, TRANSPORT_ERROR
+from ..engine.upgrade import Upgrade
+from ..protocol.encoded import Encoded
+from ..tasks import Tasks
+from ..types import TransportName
+from .outbox import Outbox
+
+_CLOSE = object()
+
+
+class AsgiWebSocketTransport:
+    """One connection; see `madang.engine.transport.Transport`.
+
+    `receive` runs in the ASGI server's own task for as long as the connection lives. What is sent waits for the end of
+    the loop's turn and is then given to the server; only when the server makes us wait does a task go on with it.
+
+    Args:
+        engine: the engine that has admitted it.
+        outbox: collects what is written in one turn.
+        tasks: owns the task that waits for the server.
+        receive: the ASGI callable.
+        send: the ASGI callable.
+    """
+
+    name: TransportName = "websocket"
+
+    __slots__ = ("_close_code", "_draining", "_engine", "_outbox", "_queue", "_receive", "_reading", "_send", "_tasks")
+    __slots__ += ("buffered", "session")
+
+    def __init__(self, engine: Engine, outbox: Outbox, tasks: Tasks, receive: Any, send: Any) -> None:
+        self._engine = engine
+        self._outbox = outbox
+        self._tasks = tasks
+        self._receive = receive
+        self._send = send
+        self._queue: deque[Encoded | object] = deque()
+        self._draining = False
+        self._close_code: int | None = None
+        self._reading: Any = None
+        self.buffered = 0
+        self.session: Session | Upgrade | None = None
+
+    @property
+    def writable(self) -> bool:
+        """Whether nothing waits before a packet that would be sent now."""
+        return not self._queue and not self._draining
+
+    def send(self, encoded: Encoded) -> None:
+        """Send a message when the turn ends."""
+        session = self.session
+        if self.buffered > self._engine.options.outbound_limit and isinstance(session, Session):
+            self._engine.over_limit(session)
+            return
+        self.buffered += len(encoded.text) + sum(map(len, encoded.attachments))
+        self._enqueue(encoded)
+
+    def send_control(self, packet: bytes) -> None:
+        """Send a packet that is no message."""
+        self.send(Encoded(packet))
+
+    def close(self, code: int = 1000) -> None:
+        """Send what waits, then close."""
+        self.session = None
+        if self._close_code is None:
+            self._close_code = code
+            self._enqueue(_CLOSE)
+
+    def abort(self) -> None:
+        """Close; what waits is dropped."""
+        self._queue.clear()
+        self.close(1001)
+
+    def pause_reading(self) -> None:
+        """Ask the server for no more messages; one that has come already may still arrive."""
+        if self._reading is None:
+            self._reading = asyncio.get_running_loop().create_future()
+
+    def resume_reading(self) -> None:
+        """Undo `pause_reading`."""
+        reading, self._reading = self._reading, None
+        if reading is not None and not reading.done():
+            reading.set_result(None)
+
+    def flush(self) -> None:
+        """Give what waits to the server."""
+        if not self._draining and self._queue:
+            self._draining = True
+            self._tasks.start(self._drain())
+
+    async def _drain(self) -> None:
+        queue, send = self._queue, self._send
+        try:
+            while queue:
+                encoded = queue.popleft()
+                if not isinstance(encoded, Encoded):
+                    await send({"type": "websocket.close", "code": self._close_code})
+                    return
+                if encoded.text:
+                    text = encoded.string or encoded.make_string()
+                    await send({"type": "websocket.send", "text": text})
+                    self.buffered -= len(encoded.text)
+                for data in encoded.attachments:
+                    await send({"type": "websocket.send", "bytes": data})
+                    self.buffered -= len(data)
+            if isinstance(self.session, Session):
+                self.session.drained()
+        except Exception as error:  # servers raise errors of their own when the client is gone
+            queue.clear()
+            self._ended(TRANSPORT_ERROR, error)
+        finally:
+            self._draining = False
+
+    def _enqueue(self, item: Encoded | object) -> None:
+        if not self._queue and not self._draining:
+            self._outbox.add(self)
+        self._queue.append(item)
+
+    async def serve(self) -> None:
+        """Receive until the connection ends."""
+        receive = self._receive
+        limit = self._engine.options.max_http_buffer_size
+        try:
+            while True:
+                message = await receive()
+                if message["type"] != "websocket.receive":
+                    break
+                data = message.get("bytes")
+                text = message.get("text")
+                self._received(text.encode() if data is None else None, data, limit)
+                if self._reading is not None:
+                    await self._reading
+        finally:
+            self._queue.clear()
+            self._ended(TRANSPORT_CLOSE, "websocket connection closed")
+
+    def _received(self, text: bytes | None, data: bytes | None, limit: int) -> None:
+        session = self.session
+        if session is None:
+            return
+        if len(text or data or b"") > limit:
+            session.fail(TRANSPORT_ERROR, "larger than max_http_buffer_size", 1009)
+        elif text is None:
+            session.on_binary(data or b"")
+        elif text[:1] == b"4":
+            session.on_text(text)
+        else:
+            session.on_control(text)
+
+    def _ended(self, reason: str, description: object) -> None:
+        self.resume_reading()
+        session, self.session = self.session, None
+        if session is not None:
+            session.transport_closed(self, reason, description)
