@@ -1,6 +1,77 @@
-"""madang: a complete Socket.IO v4 for Python."""
+"""madang: a complete Socket.IO v4 for Python.
 
-from .engine import Engine
+::
+
+    import madang
+
+    io = madang.Server(cors={"origin": "http://localhost:3000"})
+
+    @io.on("chat message")
+    async def chat_message(socket, text: str):
+        io.emit("chat message", text)
+        return {"ok": True}                  # the acknowledgement
+
+    io.run(port=3000)
+"""
+
+from .adapters import Adapter, MemoryAdapter
+from .engine import CookieOptions, CorsOptions, Engine, Request, Session
+from .errors import (
+    AckTimeout,
+    ConnectError,
+    EncodeError,
+    EventError,
+    EventInvalid,
+    HandlerError,
+    HandshakeError,
+    MadangError,
+    OptionError,
+    PacketError,
+    PayloadTooLarge,
+    ProtocolError,
+    ReservedEventName,
+    SocketClosed,
+    UsageError,
+)
+from .events import Ack, Event
 from .hosting import ASGIApp, install
+from .protocol.parser import Parser
+from .server import BroadcastOperator, Handshake, Namespace, Server, Socket
 
 install()
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ASGIApp",
+    "Ack",
+    "AckTimeout",
+    "Adapter",
+    "BroadcastOperator",
+    "ConnectError",
+    "CookieOptions",
+    "CorsOptions",
+    "EncodeError",
+    "Engine",
+    "Event",
+    "EventError",
+    "EventInvalid",
+    "HandlerError",
+    "Handshake",
+    "HandshakeError",
+    "MadangError",
+    "MemoryAdapter",
+    "Namespace",
+    "OptionError",
+    "PacketError",
+    "Parser",
+    "PayloadTooLarge",
+    "ProtocolError",
+    "Request",
+    "ReservedEventName",
+    "Server",
+    "Session",
+    "Socket",
+    "SocketClosed",
+    "UsageError",
+]

@@ -1,0 +1,150 @@
+"""Acknowledgements: answering a client's, and waiting for clients' answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..errors import AckTimeout, SocketClosed
+
+
+class Acknowledger(Protocol):
+    """What an `Ack` answers through."""
+
+    def acknowledge(self, ack_id: int, values: tuple[Any, ...]) -> None:
+        """Send an acknowledgement."""
+        ...
+
+
+class Ack:
+    """Answers a client by hand; a handler gets one for a parameter annotated with this type.
+
+    Calling it a second time does nothing, and so does calling it when the client asked for no answer.
+
+    Attributes:
+        wanted: whether the client asked for an answer.
+        sent: whether it has been given.
+    """
+
+    __slots__ = ("_id", "_socket", "sent")
+
+    def __init__(self, socket: Acknowledger, ack_id: int | None) -> None:
+        self._socket = socket
+        self._id = ack_id
+        self.sent = False
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the client asked for an answer."""
+        return self._id is not None
+
+    def __call__(self, *values: Any) -> None:
+        """Answer with `values`."""
+        if self._id is not None and not self.sent:
+            self.sent = True
+            self._socket.acknowledge(self._id, values)
+
+
+def result_of(values: list[Any]) -> Any:
+    """What an answer of several values is in Python: nothing is None, one is itself, more are a tuple."""
+    return None if not values else values[0] if len(values) == 1 else tuple(values)
+
+
+class PendingAck:
+    """One answer that is awaited from one client."""
+
+    __slots__ = ("_forget", "_handle", "future")
+
+    def __init__(self, timeout: float | None, forget: Callable[[], object]) -> None:
+        loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = loop.create_future()
+        self._forget: Callable[[], object] | None = forget
+        self._handle = None if timeout is None else loop.call_later(timeout, self._timed_out)
+        self.future.add_done_callback(self._done)
+
+    def resolve(self, values: list[Any], _: object = None) -> None:
+        """The answer has come."""
+        if not self.future.done():
+            self.future.set_result(result_of(values))
+
+    def fail(self, reason: str, _: object = None) -> None:
+        """The client is gone."""
+        if not self.future.done():
+            self.future.set_exception(SocketClosed(reason))
+
+    def _timed_out(self) -> None:
+        if not self.future.done():
+            self.future.set_exception(AckTimeout())
+
+    def _done(self, future: asyncio.Future[Any]) -> None:
+        """Answered, failed, timed out, or cancelled by who waited: leave nothing behind."""
+        if self._handle is not None:
+            self._handle.cancel()
+        forget, self._forget = self._forget, None
+        if forget is not None:
+            forget()
+
+
+class PendingAcks:
+    """The answers that are awaited from all recipients of a broadcast; of each only the first value is kept.
+
+    Args:
+        timeout: seconds until what has come is given up with `AckTimeout`.
+        forget: called with each recipient that has not answered when it is over.
+    """
+
+    __slots__ = ("_complete", "_forget", "_gone", "_handle", "_waiting", "future", "responses")
+
+    def __init__(self, timeout: float, forget: Callable[[object], object]) -> None:
+        loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[list[Any]] = loop.create_future()
+        self.responses: list[Any] = []
+        self._waiting: dict[object, None] = {}
+        self._complete = False
+        self._gone = 0
+        self._forget = forget
+        self._handle = loop.call_later(timeout, self._timed_out)
+        self.future.add_done_callback(self._done)
+
+    def expect(self, recipient: object) -> None:
+        """Wait for one more."""
+        self._waiting[recipient] = None
+
+    def all_sent(self) -> None:
+        """There will be no more recipients; with none at all the list is empty at once."""
+        self._complete = True
+        self._check()
+
+    def resolve(self, values: list[Any], recipient: object) -> None:
+        """One has answered."""
+        self._waiting.pop(recipient, None)
+        self.responses.append(values[0] if values else None)
+        self._check()
+
+    def fail(self, reason: str, recipient: object) -> None:
+        """One is gone: once all others have answered, the whole fails with their answers."""
+        self._waiting.pop(recipient, None)
+        self._gone += 1
+        self._check()
+
+    def _check(self) -> None:
+        if not self._complete or self._waiting or self.future.done():
+            return
+        if self._gone:
+            message = f"{self._gone} of {self._gone + len(self.responses)} clients went away before they answered"
+            self.future.set_exception(AckTimeout(message, self.responses))
+        else:
+            self.future.set_result(self.responses)
+
+    def _timed_out(self) -> None:
+        if not self.future.done():
+            missing = len(self._waiting) + self._gone
+            message = f"operation has timed out: {missing} of {missing + len(self.responses)} clients did not answer"
+            self.future.set_exception(AckTimeout(message, self.responses))
+
+    def _done(self, future: asyncio.Future[list[Any]]) -> None:
+        self._handle.cancel()
+        waiting, self._waiting = self._waiting, {}
+        for recipient in waiting:
+            self._forget(recipient)

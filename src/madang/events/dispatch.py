@@ -1,0 +1,302 @@
+"""How an event reaches its handlers: in order, one at a time, without a task unless a handler waits.
+
+Events of one socket are handled in the order in which they came. A handler that returns without waiting leaves no
+trace; one that waits becomes a task, and later events of its socket queue up behind it, except for those whose handler
+is marked as concurrent. Acks never queue, so a handler may wait for an answer of its own client. When the queue is
+full, nothing more is read from the client until it has shrunk.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from types import CoroutineType
+from typing import Any, Final, Protocol
+
+from ..errors import EventError, PacketError
+from ..protocol.parser import EVENT, Packet
+from ..tasks import Tasks
+from .acks import Ack
+from .handlers import Handler, HandlerTable
+
+_MISSING: Final[Any] = object()
+QUEUE_LIMIT: Final = 64
+"""Events that may wait behind a handler before reading from the client stops."""
+
+QUEUE_BYTES: Final = 1_000_000
+"""The same in bytes of their text."""
+
+ACK_GRACE: Final = 16
+"""How many times as many may wait while an answer of this client is awaited, which reading no more would block."""
+
+Waiting = tuple["bytes | None", "list[Any] | None", "int | None"]
+
+
+class Owner(Protocol):
+    """What all sockets of a server or client share."""
+
+    tasks: Tasks
+
+    def handler_failed(self, error: Exception, socket: Any, event: str | int) -> None:
+        """A handler has raised something that is not meant for the client."""
+        ...
+
+
+class Dispatcher:
+    """What gives a socket its handlers; a mixin for the server's and the client's socket.
+
+    The class that uses it has slots for the attributes named here, and the methods that are left open.
+    """
+
+    __slots__ = ()
+
+    id: str
+    connected: bool
+    _shared: HandlerTable
+    _own: HandlerTable | None
+    _plain: bool
+    _queue: deque[Waiting] | None
+    _queued_bytes: int
+    _reading_paused: bool
+    _middlewares: list[Callable[[list[Any]], Any]] | None
+
+    # what the class that uses this offers
+
+    @property
+    def _owner(self) -> Owner:
+        raise NotImplementedError
+
+    def acknowledge(self, ack_id: int, values: Sequence[Any]) -> None:
+        """Send an acknowledgement."""
+        raise NotImplementedError
+
+    def _tell_error(self, payload: dict[str, Any]) -> None:
+        """Send the event ``error``."""
+        raise NotImplementedError
+
+    def _local_error(self, error: Exception) -> None:
+        """Give an error to this socket's own ``error`` handlers."""
+        raise NotImplementedError
+
+    def _violated(self, error: PacketError) -> None:
+        """The client sent a packet that cannot be decoded."""
+        raise NotImplementedError
+
+    def _decode_event(self, packet: Packet) -> list[Any]:
+        """Decode an event's name and arguments; PacketError if they are none."""
+        raise NotImplementedError
+
+    def _set_reading(self, reading: bool) -> None:
+        """Stop or resume reading from the client."""
+        raise NotImplementedError
+
+    def _awaits_ack(self) -> bool:
+        """Whether an answer of this client is awaited."""
+        raise NotImplementedError
+
+    # an event arrives
+
+    def receive_event(self, payload: bytes, ack_id: int | None) -> None:
+        """Handle an event whose name and arguments are still JSON text.
+
+        Raises:
+            PacketError: it is not valid.
+        """
+        if self._plain and payload[1:2] == b'"':
+            raw = payload[2 : payload.find(b'"', 2)]
+            handler: Any = self._shared.fast.get(raw, _MISSING)
+            if self._own is not None:
+                own: Any = self._own.fast.get(raw, _MISSING)
+                if own is not _MISSING:
+                    handler = own if handler is _MISSING else None
+            if handler is not _MISSING and handler is not None and (self._queue is None or handler.concurrent):
+                ack: Ack | None = None
+                try:
+                    args = handler.bind(payload)
+                except PacketError:
+                    raise
+                except Exception as error:
+                    self._failed(handler, error, None, ack_id)
+                    return
+                try:
+                    if handler.ack_at is not None:
+                        ack, ack_id = Ack(self, ack_id), None
+                        args = [*args[: handler.ack_at], ack, *args[handler.ack_at :]]
+                    result = handler.function(self, *args) if handler.takes_socket else handler.function(*args)
+                except Exception as error:
+                    self._failed(handler, error, ack, ack_id)
+                    return
+                if handler.is_async or type(result) is CoroutineType:
+                    self._start(self._complete(handler, result, ack, ack_id), handler.concurrent)
+                elif ack_id is not None:
+                    self.acknowledge(ack_id, _values(result))
+                return
+        if self._queue is not None:
+            self._enqueue((payload, None, ack_id), len(payload))
+        else:
+            self._start(self._dispatch(self._decode_event(Packet(EVENT, payload=payload)), ack_id), False)
+
+    def receive_args(self, args: list[Any], ack_id: int | None) -> None:
+        """Handle an event whose name and arguments have been decoded, such as one with attachments."""
+        if self._queue is not None:
+            size = sum(len(arg) for arg in args if isinstance(arg, bytes))
+            self._enqueue((None, args, ack_id), size)
+        else:
+            self._start(self._dispatch(args, ack_id), False)
+
+    def _start(self, coroutine: Any, concurrent: bool) -> None:
+        if self._owner.tasks.start(coroutine) is not None and not concurrent and self._queue is None:
+            self._queue = deque()
+
+    async def _complete(self, handler: Handler, coroutine: Any, ack: Ack | None, ack_id: int | None) -> None:
+        """Wait for a handler, answer, and go on with what waits behind it."""
+        try:
+            result = await coroutine
+        except Exception as error:
+            self._failed(handler, error, ack, ack_id)
+        else:
+            if ack_id is not None:
+                self.acknowledge(ack_id, _values(result))
+        finally:
+            if not handler.concurrent:
+                self._next()
+
+    async def _dispatch(self, args: list[Any], ack_id: int | None) -> None:
+        """The longer way of an event: catch-alls, middlewares, several handlers."""
+        try:
+            if await self._pass_gates(args, ack_id):
+                await self._call_all(args, ack_id)
+        finally:
+            self._next()
+
+    async def _pass_gates(self, args: list[Any], ack_id: int | None) -> bool:
+        own = self._own
+        listeners = [*self._shared.any, *(own.any if own is not None else ())]
+        if listeners:
+            seen = [*args, Ack(self, ack_id)] if ack_id is not None else args
+            for listener in listeners:
+                try:
+                    waiting = listener.function(self, *seen) if listener.takes_socket else listener.function(*seen)
+                    if listener.is_async:
+                        await waiting
+                except Exception as error:
+                    self._owner.handler_failed(error, self, args[0])
+        for middleware in self._middlewares or ():
+            try:
+                waiting = middleware(args)
+                if waiting is not None:
+                    await waiting
+            except Exception as error:
+                self._local_error(error)
+                return False
+        return self.connected
+
+    async def _call_all(self, args: list[Any], ack_id: int | None) -> None:
+        event, values = args[0], args[1:]
+        own = self._own
+        shared_handlers = self._shared.get(event)
+        handlers = [*shared_handlers, *(own.get(event) if own is not None else ())]
+        answered = not handlers
+        for handler in handlers:
+            if handler.once:
+                table = self._shared if handler in shared_handlers else own
+                assert table is not None
+                table.remove(event, handler.original)
+            if handler.concurrent:
+                self._start(self._call(handler, values, ack_id), True)
+                answered = True
+            elif await self._call(handler, values, None if answered else ack_id):
+                answered = True
+        if not answered and ack_id is not None:
+            self.acknowledge(ack_id, ())
+
+    async def _call(self, handler: Handler, values: list[Any], ack_id: int | None) -> bool:
+        """Call one of several handlers; True if the client has its answer."""
+        ack: Ack | None = None
+        try:
+            args = handler.bind_args(list(values))
+            if handler.ack_at is not None:
+                ack, ack_id = Ack(self, ack_id), None
+                args = [*args[: handler.ack_at], ack, *args[handler.ack_at :]]
+            result = handler.function(self, *args) if handler.takes_socket else handler.function(*args)
+            if handler.is_async or type(result) is CoroutineType:
+                result = await result
+        except Exception as error:
+            self._failed(handler, error, ack, ack_id)
+            return True
+        if ack_id is not None and (result is not None or handler.concurrent):
+            self.acknowledge(ack_id, _values(result))
+            return True
+        return ack is not None
+
+    # after a handler
+
+    def _failed(self, handler: Handler, error: Exception, ack: Ack | None, ack_id: int | None) -> None:
+        """A handler has raised: tell the client what it may know, and ourselves the rest."""
+        if isinstance(error, EventError):
+            payload = error.payload()
+        else:
+            payload = {"code": "internal_error", "message": "internal error"}
+            self._owner.handler_failed(error, self, handler.event)
+            self._local_error(error)
+        if ack is not None and ack.wanted:
+            ack({"error": payload})
+        elif ack_id is not None:
+            self.acknowledge(ack_id, ({"error": payload},))
+        elif isinstance(error, EventError):
+            self._tell_error({"event": handler.event, **payload})
+
+    def _enqueue(self, waiting: Waiting, size: int) -> None:
+        queue = self._queue
+        assert queue is not None
+        queue.append(waiting)
+        self._queued_bytes += size
+        if not self._reading_paused and (len(queue) >= QUEUE_LIMIT or self._queued_bytes >= QUEUE_BYTES):
+            grace = ACK_GRACE if self._awaits_ack() else 1
+            if len(queue) >= QUEUE_LIMIT * grace or self._queued_bytes >= QUEUE_BYTES * grace:
+                self._reading_paused = True
+                self._set_reading(False)
+
+    def _next(self) -> None:
+        """A handler is done: go on with the events that wait."""
+        queue, self._queue = self._queue, None
+        self._queued_bytes = 0
+        while queue:
+            payload, args, ack_id = queue.popleft()
+            try:
+                if payload is not None:
+                    self.receive_event(payload, ack_id)
+                elif args is not None:
+                    self.receive_args(args, ack_id)
+                else:
+                    self._queue_reached_end()
+            except PacketError as error:
+                self._violated(error)
+            if self._queue is not None:
+                self._queue.extend(queue)
+                self._queued_bytes = sum(len(waiting[0] or b"") for waiting in self._queue)
+                break
+        if self._reading_paused and (self._queue is None or len(self._queue) < QUEUE_LIMIT // 2):
+            self._reading_paused = False
+            self._set_reading(True)
+
+    def _queue_reached_end(self) -> None:
+        """The socket's end has been reached in its queue."""
+
+    # registering
+
+    def _own_table(self) -> HandlerTable:
+        if self._own is None:
+            self._own = HandlerTable()
+        return self._own
+
+    def _update_plain(self) -> None:
+        own = self._own
+        self._plain = not (self._middlewares or self._shared.any or (own is not None and own.any))
+
+
+def _values(result: Any) -> Sequence[Any]:
+    """What a handler returned as the values of an acknowledgement."""
+    if result is None:
+        return ()
+    return result if type(result) is tuple else (result,)

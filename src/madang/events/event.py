@@ -1,0 +1,32 @@
+"""Event names as constants, with the types of what they carry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Event(str):
+    """An event's name together with the types of its arguments; usable wherever a name is.
+
+    ::
+
+        message = madang.Event("chat message", Message)
+
+        @io.on(message)
+        async def on_message(socket, body): ...      # body is a Message: the event's types validate
+
+    Args:
+        name: the name on the wire.
+        *types: the types of the arguments, in order. A handler's own annotation goes before them.
+    """
+
+    types: tuple[Any, ...]
+
+    def __new__(cls, name: str, *types: Any) -> Event:
+        """Make the constant."""
+        event = super().__new__(cls, name)
+        event.types = types
+        return event
+
+    def __repr__(self) -> str:
+        return f"Event({str.__repr__(self)}{''.join(f', {kind!r}' for kind in self.types)})"

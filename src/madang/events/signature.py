@@ -1,0 +1,293 @@
+"""What a handler takes: its signature, read once, made into a decoder for what clients send.
+
+Arguments that need no check are decoded as they are. Annotated ones are decoded straight from JSON into their types by
+msgspec, as one array-like struct for the whole event; what fails there is looked at again argument by argument, so that
+the client is told which one is wrong and why. Arguments that may hold bytes, and pydantic models, are decoded first and
+checked then.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from typing import Any, Final, cast
+
+import msgspec
+import msgspec.inspect
+
+from ..errors import EventInvalid, HandlerError, PacketError
+from ..protocol.values import loads
+from .acks import Ack
+
+_BINARY: Final = (bytes, bytearray, memoryview)
+_decode: Final = msgspec.json.Decoder().decode
+_astuple: Final = msgspec.structs.astuple
+_cache: dict[Any, Signature] = {}
+
+
+class Parameter:
+    """One argument that a client sends."""
+
+    __slots__ = ("adapter", "name", "type")
+
+    def __init__(self, name: str, kind: Any) -> None:
+        self.name = name
+        self.type = kind
+        self.adapter: Any = None
+
+    def convert(self, value: Any) -> Any:
+        """Check `value` and convert it to the parameter's type.
+
+        Raises:
+            EventInvalid: it does not fit.
+        """
+        if self.type is Any:
+            return value
+        try:
+            if self.adapter is not None:
+                return self.adapter.validate_python(value)
+            return msgspec.convert(value, self.type, builtin_types=_BINARY)
+        except (msgspec.ValidationError, ValueError, RecursionError) as error:
+            raise self._invalid(error) from None
+
+    def _invalid(self, error: Exception) -> EventInvalid:
+        if self.adapter is not None and hasattr(error, "errors"):
+            first = cast("Any", error).errors(include_url=False, include_context=False, include_input=False)[0]
+            reason, path = str(first["msg"]), "".join(f".{part}" for part in first["loc"])
+        else:
+            reason, _, where = str(error).partition(" - at `$")
+            path = where.removesuffix("`")
+        at = f" at {self.name}{path}" if path else ""
+        data = {"argument": self.name, "path": path, "reason": reason}
+        return EventInvalid(f'invalid argument "{self.name}": {reason}{at}', data)
+
+
+class Signature:
+    """How to call a handler with what a client sent.
+
+    Attributes:
+        required: how many arguments must come.
+        maximum: how many it takes; more are ignored, as in JavaScript. None for any number.
+        ack_at: where the parameter for an `Ack` stands, or None.
+        bind: from the event's JSON text to the arguments.
+    """
+
+    __slots__ = ("_decode", "_parameters", "_rest", "_typed", "ack_at", "bind", "maximum", "required")
+
+    def __init__(
+        self, parameters: list[Parameter], required: int, rest: Parameter | None, ack_at: int | None, *, typed: bool
+    ) -> None:
+        self._parameters = parameters
+        self._rest = rest
+        self._typed = typed
+        self.required = required
+        self.maximum = None if rest is not None else len(parameters)
+        self.ack_at = ack_at
+        self._decode: Any = self._make_decoder() if typed and rest is None else None
+        self.bind: Callable[[bytes], Sequence[Any]] = self._bind_plain if self._decode is None else self._bind_typed
+
+    def _make_decoder(self) -> Any:
+        if any(parameter.adapter is not None or _may_hold_bytes(parameter.type) for parameter in self._parameters):
+            return None
+        fields: list[Any] = [("event", Any)]
+        for index, parameter in enumerate(self._parameters):
+            if index < self.required:
+                fields.append((f"a{index}", parameter.type))
+            else:
+                kind = parameter.type if parameter.type is Any else parameter.type | msgspec.UnsetType
+                fields.append((f"a{index}", kind, msgspec.UNSET))
+        struct = msgspec.defstruct("Arguments", fields, array_like=True, gc=False)
+        return msgspec.json.Decoder(struct).decode
+
+    def _bind_plain(self, payload: bytes) -> Sequence[Any]:
+        try:
+            args: Any = _decode(payload)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            args = loads(payload)
+        if type(args) is not list or not args:
+            raise PacketError("invalid payload: an event is an array that begins with its name")
+        del args[0]
+        if len(args) == self.maximum and not self._typed:
+            return args
+        return self.bind_args(args)
+
+    def _bind_typed(self, payload: bytes) -> Sequence[Any]:
+        try:
+            values = _astuple(self._decode(payload))
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return self._bind_plain(payload)
+        if values[-1] is msgspec.UNSET:
+            return [value for value in values[1:] if value is not msgspec.UNSET]
+        return values[1:]
+
+    def bind_args(self, args: list[Any]) -> Sequence[Any]:
+        """From decoded arguments, without the event's name, to those that the handler is called with.
+
+        Raises:
+            EventInvalid: one is missing or does not fit its annotation.
+        """
+        parameters = self._parameters
+        if len(args) < self.required:
+            name = parameters[len(args)].name
+            data = {"argument": name, "path": "", "reason": "missing"}
+            raise EventInvalid(f'missing argument "{name}": {self.required} expected, got {len(args)}', data)
+        if self.maximum is not None and len(args) > self.maximum:
+            args = args[: self.maximum]
+        if not self._typed:
+            return args
+        rest = self._rest
+        converted = [parameter.convert(value) for parameter, value in zip(parameters, args, strict=False)]
+        if rest is not None:
+            converted += [rest.convert(value) for value in args[len(parameters) :]]
+        return converted
+
+
+def signature_of(function: Callable[..., Any], skip: int, types: tuple[Any, ...] = ()) -> Signature:
+    """Read a handler's signature; the result is kept for functions that share their code.
+
+    Args:
+        function: the handler.
+        skip: how many leading parameters are not the client's (the socket).
+        types: for parameters without annotation.
+
+    Raises:
+        HandlerError: it cannot be called with a client's arguments; the message names the parameter.
+    """
+    annotations: dict[str, Any] = getattr(function, "__annotations__", {})
+    code = getattr(function, "__code__", None)
+    hints, own = _resolve(function, annotations)
+    key = (code, skip, types, tuple(hints.items()), getattr(function, "__defaults__", None) is None) if own else None
+    try:
+        if code is not None and key is not None and key in _cache:
+            return _cache[key]
+    except TypeError:  # an annotation that is not hashable
+        key = None
+    signature = _read(function, skip, types, hints)
+    if code is not None and key is not None and not inspect.ismethod(function):
+        _cache[key] = signature
+    return signature
+
+
+def _read(function: Callable[..., Any], skip: int, types: tuple[Any, ...], hints: dict[str, Any]) -> Signature:
+    try:
+        found = list(inspect.signature(function).parameters.values())
+    except ValueError:  # a function written in C that does not tell
+        return Signature([], 0, Parameter("args", Any), None, typed=False)
+    name = getattr(function, "__qualname__", repr(function))
+    for parameter in found:
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
+            raise HandlerError(f"{name}: {parameter.name!r} is keyword-only, and clients send no keywords")
+    positional = [p for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    variable = next((p for p in found if p.kind is p.VAR_POSITIONAL), None)
+    if len(positional) < skip and variable is None:
+        raise HandlerError(f"{name} must take the socket as its first parameter: def {name}(socket, ...)")
+    parameters: list[Parameter] = []
+    required, ack_at = 0, None
+    for parameter in positional[skip:]:
+        kind = hints.get(parameter.name, Any)
+        if kind is Ack:
+            ack_at = len(parameters)
+            continue
+        if parameter.name not in hints and len(parameters) < len(types):
+            kind = types[len(parameters)]
+        parameters.append(_checked(name, Parameter(parameter.name, kind)))
+        if parameter.default is parameter.empty:
+            required = len(parameters)
+    rest = None if variable is None else _checked(name, Parameter(variable.name, hints.get(variable.name, Any)))
+    typed = any(parameter.type is not Any for parameter in [*parameters, *([rest] if rest else [])])
+    return Signature(parameters, required, rest, ack_at, typed=typed)
+
+
+def _resolve(function: Callable[..., Any], annotations: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """The annotations as objects, and whether they mean the same wherever the function is made."""
+    if not any(isinstance(value, str) for value in annotations.values()):
+        return annotations, True
+    scope: dict[str, Any] = dict(getattr(inspect.unwrap(function), "__globals__", {}))
+    resolved: dict[str, Any] = {}
+    own = True
+    for name, value in annotations.items():
+        if not isinstance(value, str) or name == "return":
+            resolved[name] = value
+            continue
+        try:
+            resolved[name] = eval(value, scope)
+        except NameError:
+            own = False
+            resolved[name] = _evaluate_nearby(function, name, value, scope)
+    resolved.pop("return", None)
+    return resolved, own
+
+
+def _evaluate_nearby(function: Callable[..., Any], name: str, value: str, scope: dict[str, Any]) -> Any:
+    """Evaluate an annotation that names something of an enclosing function."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if not frame.f_globals.get("__name__", "").startswith("madang."):
+            try:
+                return eval(value, scope, dict(frame.f_locals))
+            except NameError:
+                pass
+        frame = cast("Any", frame.f_back)
+    who = getattr(function, "__qualname__", repr(function))
+    raise HandlerError(f"{who}: the annotation {value!r} of {name!r} cannot be resolved")
+
+
+def _checked(function: str, parameter: Parameter) -> Parameter:
+    """See that values of the parameter's type can be checked at all."""
+    kind = parameter.type
+    if kind is Any or kind is inspect.Parameter.empty:
+        parameter.type = Any
+        return parameter
+    if _is_pydantic(kind):
+        from pydantic import TypeAdapter
+
+        parameter.adapter = TypeAdapter(kind)
+        return parameter
+    try:
+        unknown = _find(msgspec.inspect.type_info(kind), msgspec.inspect.CustomType, set())
+    except TypeError as error:
+        raise HandlerError(f"{function}: clients' values cannot be checked against {parameter.name!r}: {error}") from None
+    if unknown is not None:
+        raise HandlerError(
+            f"{function}: parameter {parameter.name!r} is annotated with {unknown.cls!r}, which JSON cannot give; "
+            "use a dataclass, msgspec.Struct, TypedDict or pydantic model"
+        )
+    return parameter
+
+
+def _is_pydantic(kind: Any) -> bool:
+    pydantic = sys.modules.get("pydantic")
+    if pydantic is None:
+        return False
+    if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
+        return True
+    return any(_is_pydantic(argument) for argument in typing.get_args(kind))
+
+
+def _may_hold_bytes(kind: Any) -> bool:
+    if kind is Any:
+        return False
+    types = (msgspec.inspect.BytesType, msgspec.inspect.ByteArrayType, msgspec.inspect.MemoryViewType)
+    return _find(msgspec.inspect.type_info(kind), types, set()) is not None
+
+
+def _find(info: Any, wanted: Any, seen: set[int]) -> Any:
+    """The first part of a type's description that is of a `wanted` kind, or None."""
+    if isinstance(info, wanted):
+        return info
+    if id(info) in seen:
+        return None
+    seen.add(id(info))
+    if isinstance(info, msgspec.Struct):
+        parts: Any = [getattr(info, name) for name in info.__struct_fields__ if name not in ("cls", "default")]
+    elif isinstance(info, tuple | list):
+        parts = cast("Any", info)
+    else:
+        return None
+    for part in parts:
+        found = _find(part, wanted, seen)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,9 @@
+"""The Socket.IO server: namespaces, sockets, middlewares and broadcasts."""
+
+from .broadcast import BroadcastOperator
+from .namespace import Namespace
+from .options import ServerOptions
+from .server import Server
+from .socket import Handshake, Socket
+
+__all__ = ["BroadcastOperator", "Handshake", "Namespace", "Server", "ServerOptions", "Socket"]

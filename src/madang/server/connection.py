@@ -1,0 +1,247 @@
+"""One client's connection as Socket.IO sees it: the multiplexer over its namespaces (Node's `Client`)."""
+
+from __future__ import annotations
+
+import logging
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any
+
+from ..engine.session import Session
+from ..engine.transport import FORCED_CLOSE
+from ..errors import ConnectError, PacketError
+from ..protocol.binary import Reconstruction
+from ..protocol.parser import (
+    ACK,
+    BINARY_ACK,
+    BINARY_EVENT,
+    CONNECT,
+    CONNECT_ERROR,
+    DISCONNECT,
+    EVENT,
+    Packet,
+)
+from ..protocol.socketio import DefaultParser
+from .refusal import Refusal
+from .socket import Socket
+
+if TYPE_CHECKING:
+    from .namespace import Namespace
+    from .server import Server
+
+logger = logging.getLogger("madang.server")
+
+CLIENT_DISCONNECT = "client namespace disconnect"
+SERVER_DISCONNECT = "server namespace disconnect"
+
+
+class Connection:
+    """A client: one session, and a socket for each namespace that it has joined.
+
+    Attributes:
+        server: the server.
+        session: the Engine.IO session.
+        sockets: its sockets, by namespace.
+    """
+
+    __slots__ = ("_joining", "_left", "_main", "_partial", "server", "session", "sockets")
+
+    def __init__(self, server: Server, session: Session) -> None:
+        self.server = server
+        self.session = session
+        self.sockets: dict[str, Socket] = {}
+        self._joining: dict[str, Socket | None] = {}
+        self._left: set[str] = set()
+        self._main: Socket | None = None
+        self._partial: tuple[Packet, Reconstruction] | None = None
+
+    # what the session calls
+
+    def on_text(self, packet: bytes) -> None:
+        """A message of text: one packet, or the head of one with attachments."""
+        try:
+            main = self._main
+            if main is not None and self._partial is None and packet[1] == 0x32:  # an event for "/"
+                start = packet.find(b"[", 2)
+                if start == 2:
+                    main.receive_event(packet[2:], None)
+                    return
+                digits = packet[2:start]
+                if digits.isdigit() and len(digits) < 20:
+                    main.receive_event(packet[start:], int(digits))
+                    return
+            if self._partial is not None:
+                raise PacketError("text came where an attachment was due")
+            self._receive(self.server.parser.decode(packet))
+        except (PacketError, IndexError) as error:
+            self.violated(error)
+
+    def on_binary(self, data: bytes) -> None:
+        """An attachment."""
+        partial = self._partial
+        if partial is None:
+            self.violated(PacketError("bytes came where no attachment was due"))
+            return
+        packet, reconstruction = partial
+        if reconstruction.add(data):
+            self._partial = None
+            self.server.attachments.discard(self)
+            packet.args = reconstruction.args
+            try:
+                self._receive_whole(packet)
+            except PacketError as error:
+                self.violated(error)
+
+    def on_close(self, reason: str, description: object) -> None:
+        """The session has ended, and all sockets with it."""
+        self._partial = None
+        self.server.connection_ended(self)
+        for socket in list(self.sockets.values()):
+            socket.closed(reason, description)
+        for joining in self._joining.values():
+            if joining is not None:
+                joining.closed(reason, description)
+        self._main = None
+
+    def on_write_changed(self) -> None:
+        """The session's `write` was exchanged."""
+        for socket in self.sockets.values():
+            socket.refresh_write()
+        for joining in self._joining.values():
+            if joining is not None:
+                joining.refresh_write()
+
+    # what the deadlines call
+
+    def connect_timed_out(self) -> None:
+        """The client has joined no namespace in time."""
+        if not self.sockets:
+            self.session.fail(FORCED_CLOSE, "no namespace was joined in time")
+
+    def attachments_timed_out(self) -> None:
+        """The attachments that were announced do not come."""
+        self.violated(PacketError("announced attachments did not come in time"))
+
+    # packets
+
+    def _receive(self, packet: Packet) -> None:
+        kind = packet.type
+        if kind == CONNECT:
+            self._connect(packet.namespace, self.server.parser.decode_args(packet))
+            return
+        socket = self.sockets.get(packet.namespace)
+        if socket is None:
+            self._receive_stray(packet)
+            return
+        if kind == EVENT and packet.args is None:
+            socket.receive_event(packet.payload, packet.id)
+        elif packet.attachments:
+            args = self.server.parser.decode_args(packet)
+            self._partial = (packet, Reconstruction(args, packet.attachments))
+            self.server.attachments.add(self)
+        else:
+            packet.args = self.server.parser.decode_args(packet)
+            self._receive_whole(packet)
+
+    def _receive_stray(self, packet: Packet) -> None:
+        """A packet for a namespace that is not joined: fine only if we have just ended it and it was on its way."""
+        if packet.namespace not in self._left:
+            raise PacketError(f"a packet for namespace {packet.namespace!r}, which has not been joined")
+        if packet.attachments:
+            self._partial = (packet, Reconstruction(self.server.parser.decode_args(packet), packet.attachments))
+            self.server.attachments.add(self)
+
+    def _receive_whole(self, packet: Packet) -> None:
+        """A packet whose arguments are decoded and complete."""
+        socket = self.sockets.get(packet.namespace)
+        if socket is None:  # it has left while the attachments came
+            return
+        kind = packet.type
+        if kind in (EVENT, BINARY_EVENT):
+            socket.receive_args(packet.args, packet.id)
+        elif kind in (ACK, BINARY_ACK):
+            socket.receive_ack(packet.id, packet.args)
+        elif kind == DISCONNECT:
+            socket.closed(CLIENT_DISCONNECT, None)
+        else:
+            raise PacketError("a client does not send CONNECT_ERROR packets")
+
+    def violated(self, error: Exception) -> None:
+        """The client broke the protocol: its sockets hear of it, then the connection is closed."""
+        logger.debug("protocol violation: %s", error)
+        for socket in list(self.sockets.values()):
+            socket.protocol_error(error)
+        self.session.fail(FORCED_CLOSE, error)
+
+    # joining
+
+    def _connect(self, name: str, auth: Any) -> None:
+        if name in self.sockets or name in self._joining:
+            raise PacketError(f"namespace {name!r} is joined already")
+        self._joining[name] = None
+        self._left.discard(name)
+        self.server.tasks.start(self._join(name, auth))
+
+    async def _join(self, name: str, auth: Any) -> None:
+        server = self.server
+        socket: Socket | None = None
+        try:
+            namespace = server.namespaces.get(name) or await server.make_dynamic(name, auth)
+            if not self.session.open:
+                return
+            if namespace is None:
+                self._refuse(name, ConnectError("Invalid namespace"), None, {"name": "INVALID_NAMESPACE"})
+                return
+            self._joining[name] = socket = Socket(namespace, self, auth)
+            await self._ask_middlewares(namespace, socket)
+        finally:
+            self._joining.pop(name, None)
+            if socket is not None and not socket.connected:
+                socket.abandon()
+        if socket is not None and socket.connected and name == "/" and type(server.parser) is DefaultParser:
+            self._main = socket
+
+    async def _ask_middlewares(self, namespace: Namespace, socket: Socket) -> None:
+        try:
+            for middleware in tuple(namespace.middlewares):
+                waiting = middleware(socket)
+                if isawaitable(waiting):
+                    await waiting
+                if socket.gone:
+                    return
+        except ConnectError as error:
+            self._refuse(namespace.name, error, socket, {"name": "MIDDLEWARE_REFUSAL"})
+        except Exception as error:
+            self.server.handler_failed(error, socket, "connection")
+            refusal = ConnectError("internal error")
+            self._refuse(namespace.name, refusal, socket, {"name": "MIDDLEWARE_FAILURE", "error": error})
+        else:
+            self._joining.pop(namespace.name, None)
+            self.sockets[namespace.name] = socket
+            self.server.connects.discard(self)
+            socket.accept()
+
+    def _refuse(self, name: str, error: ConnectError, socket: Socket | None, context: dict[str, Any]) -> None:
+        if socket is not None and socket.gone:
+            return
+        data: dict[str, Any] = {"message": error.message}
+        if error.data is not None:
+            data["data"] = error.data
+        self.session.write(self.server.parser.encode_control(CONNECT_ERROR, name, data))
+        context |= {"namespace": name, "data": error.data}
+        self.server.refused(Refusal(self.session.request, None, error.message, context))
+
+    def left(self, socket: Socket) -> None:
+        """The server ends a socket; packets for it that are on their way are ignored."""
+        self._left.add(socket.nsp)
+
+    def forget(self, socket: Socket) -> None:
+        """A socket has ended."""
+        self.sockets.pop(socket.nsp, None)
+        if self._main is socket:
+            self._main = None
+
+    def disconnect(self) -> None:
+        """Leave all namespaces, then close the connection."""
+        for socket in list(self.sockets.values()):
+            socket.disconnect()
+        self.session.close()

@@ -1,0 +1,92 @@
+"""Namespaces that come into being when a client asks for one: by pattern, or as a function decides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from ..adapters.adapter import EVERYONE
+from ..errors import HandlerError, OptionError
+from ..events.handlers import Handler, HandlerTable
+from .broadcast import BroadcastOperator, Operators
+from .namespace import LIFE, HandlerRegistry, M, Middleware, Namespace
+
+if TYPE_CHECKING:
+    from .server import Server
+
+Decide: TypeAlias = "Callable[[str, Any], bool | None | Awaitable[bool | None]]"
+
+
+class ParentNamespace(Operators, HandlerRegistry):
+    """A dynamic namespace: what is registered here is copied to each child when the child is made.
+
+    Attributes:
+        children: its namespaces, by name.
+    """
+
+    __slots__ = ("_decide", "_pattern", "children", "handlers", "life", "middlewares", "server")
+
+    def __init__(self, server: Server, rule: re.Pattern[str] | Decide) -> None:
+        self.server = server
+        self.children: dict[str, Namespace] = {}
+        self.handlers = HandlerTable()
+        self.life: dict[str, list[Handler]] = {event: [] for event in LIFE}
+        self.middlewares: list[Middleware] = []
+        self._pattern = rule if isinstance(rule, re.Pattern) else None
+        self._decide: Decide | None = None if isinstance(rule, re.Pattern) else rule
+
+    @property
+    def targets(self) -> Iterable[Namespace]:
+        """Its children on this server."""
+        return tuple(self.children.values())
+
+    def _operator(self) -> BroadcastOperator:
+        return BroadcastOperator(self, EVERYONE)
+
+    def emit(self, event: str | int, *args: Any) -> None:
+        """Send an event to everyone in all children."""
+        self._operator().emit(event, *args)
+
+    def use(self, middleware: M) -> M:
+        """See `Namespace.use`."""
+        if not callable(middleware):
+            raise HandlerError(f"a middleware must be callable, not {middleware!r}")
+        self.middlewares.append(middleware)
+        return middleware
+
+    async def fetch_sockets(self) -> Any:
+        """Not for a dynamic namespace.
+
+        Raises:
+            OptionError: always.
+        """
+        raise OptionError("fetch_sockets() is for one namespace; ask the children of a dynamic one")
+
+    def matches(self, name: str) -> bool:
+        """Whether the pattern takes a name; False if a function decides."""
+        return self._pattern is not None and self._pattern.search(name) is not None
+
+    async def accepts(self, name: str, auth: Any) -> bool:
+        """Whether a client's namespace is one of ours."""
+        if self._decide is None:
+            return self.matches(name)
+        try:
+            decision = self._decide(name, auth)
+            return bool(await decision if isawaitable(decision) else decision)
+        except Exception as error:
+            self.server.handler_failed(error, None, "new_namespace")
+            return False
+
+    def make_child(self, name: str) -> Namespace:
+        """A new child."""
+        child = Namespace(self.server, name, self)
+        self.children[name] = child
+        return child
+
+    def remove_child(self, child: Namespace) -> None:
+        """Free the name of an empty child."""
+        if self.children.pop(child.name, None) is not None:
+            child.adapter.close()
+            self.server.namespaces.pop(child.name, None)

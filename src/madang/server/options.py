@@ -1,0 +1,70 @@
+"""The server's options, beyond those of its engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from ..adapters.adapter import Adapter
+from ..engine.options import EngineKeywords, require_positive
+from ..errors import OptionError
+from ..protocol.parser import Parser
+
+AdapterFactory: TypeAlias = "Callable[[], Adapter]"
+
+
+class ServerKeywords(EngineKeywords, total=False):
+    """What `Server` takes by name; see `ServerOptions` and `EngineOptions`."""
+
+    connect_timeout: float
+    ack_timeout: float | None
+    shutdown_timeout: float
+    concurrent: bool
+    cleanup_empty_child_namespaces: bool
+    max_attachments: int
+    parser: Parser | None
+    adapter: AdapterFactory | None
+    json_default: Callable[[Any], Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """The options of a server.
+
+    Attributes:
+        connect_timeout: seconds in which a client must join a first namespace. Default 45.
+        ack_timeout: seconds that `emit_with_ack` waits unless told otherwise. Default None: on one socket until it
+            answers or is gone, on broadcasts 5 seconds.
+        shutdown_timeout: seconds that running handlers have when the server closes. Default 10.
+        concurrent: whether handlers of one socket may overlap. Default False: in order, one at a time.
+        cleanup_empty_child_namespaces: whether a dynamic namespace goes with its last socket. Default False.
+        max_attachments: how many binary attachments a packet may have. Default 10.
+        parser: a parser of your own. Default: the one every client speaks.
+        adapter: makes the adapter of each namespace. Default: in memory.
+        json_default: turns values of unknown types into known ones, or raises TypeError.
+    """
+
+    connect_timeout: float = 45.0
+    ack_timeout: float | None = None
+    shutdown_timeout: float = 10.0
+    concurrent: bool = False
+    cleanup_empty_child_namespaces: bool = False
+    max_attachments: int = 10
+    parser: Parser | None = None
+    adapter: AdapterFactory | None = None
+    json_default: Callable[[Any], Any] | None = None
+
+    def __post_init__(self) -> None:
+        """Check all values.
+
+        Raises:
+            OptionError: a value is out of range.
+        """
+        require_positive(self, "connect_timeout", "shutdown_timeout", "max_attachments")
+        if self.ack_timeout is not None:
+            require_positive(self, "ack_timeout")
+        for name in ("adapter", "json_default"):
+            value = getattr(self, name)
+            if value is not None and not callable(value):
+                raise OptionError(f"{name} must be callable, not {value!r}")

@@ -1,0 +1,281 @@
+"""The Socket.IO server."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import re
+import threading
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from dataclasses import fields
+from os import urandom
+from typing import Any, TypeVar, Unpack, cast, overload
+
+from ..adapters.adapter import EVERYONE
+from ..engine.engine import Engine
+from ..engine.host import Hosted
+from ..engine.http import Request
+from ..engine.options import EngineOptions, refuse_unknown
+from ..engine.session import Session
+from ..errors import HandshakeError, OptionError
+from ..events.handlers import Handler
+from ..protocol.parser import Parser
+from ..protocol.socketio import DefaultParser
+from ..tasks import Tasks
+from .broadcast import BroadcastOperator, NamespaceOperators
+from .connection import Connection
+from .dynamic import Decide, ParentNamespace
+from .namespace import HandlerRegistry, M, Namespace
+from .options import ServerKeywords, ServerOptions
+from .refusal import Refusal
+from .socket import END_GRACE, Socket
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+logger = logging.getLogger("madang.server")
+
+
+class Server(NamespaceOperators, HandlerRegistry, Hosted):
+    """A Socket.IO server. Its own `on`, `use`, `emit`, `to` … mean the main namespace, ``/``.
+
+    ::
+
+        io = madang.Server(cors={"origin": "http://localhost:3000"})
+
+        @io.on("chat message")
+        async def chat_message(socket, text: str):
+            io.emit("chat message", text)
+
+        io.run(port=3000)
+
+    Args:
+        **options: see `ServerOptions` and `madang.engine.EngineOptions`; `path` is ``"/socket.io/"`` here.
+
+    Raises:
+        OptionError: an unknown option, or a value out of range.
+    """
+
+    def __init__(self, **options: Unpack[ServerKeywords]) -> None:
+        given = cast("dict[str, Any]", {"path": "/socket.io/", **options})
+        refuse_unknown(given, EngineOptions, ServerOptions)
+        own = {field.name for field in fields(ServerOptions)}
+        self.options = ServerOptions(**{name: value for name, value in given.items() if name in own})
+        self._engine = Engine(**cast("Any", {name: value for name, value in given.items() if name not in own}))
+        self.parser: Parser = self.options.parser or DefaultParser(
+            self.options.max_attachments, self.options.json_default
+        )
+        self.tasks = Tasks()
+        self.connections: set[Connection] = set()
+        self.namespaces: dict[str, Namespace] = {}
+        self._parents: list[ParentNamespace] = []
+        self._refusal_handlers: list[Handler] = []
+        self._error_handlers: list[Handler] = []
+        self._server_side: dict[str, list[Handler]] = {}
+        self._counter = itertools.count()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: int | None = None
+        timetable = self._engine.timetable
+        patience = self._engine.options.ping_interval + self._engine.options.ping_timeout
+        self.connects = timetable.lane(self.options.connect_timeout, Connection.connect_timed_out)
+        self.attachments = timetable.lane(patience, Connection.attachments_timed_out)
+        self.endings = timetable.lane(END_GRACE, Socket.end_overdue)
+        self.main = Namespace(self, "/")
+        self.namespaces["/"] = self.main
+        self.handlers = self.main.handlers
+        self.life = self.main.life
+        self._engine.on("connection", self._connected)
+        self._engine.on("connection_error", self._handshake_refused)
+
+    @property
+    def server(self) -> Server:  # type: ignore[override]
+        """Itself; see `HandlerRegistry`."""
+        return self
+
+    @property
+    def engine(self) -> Engine:
+        """The Engine.IO server below."""
+        return self._engine
+
+    @property
+    def sockets(self) -> dict[str, Socket]:
+        """The sockets of the main namespace, by id."""
+        return self.main.sockets
+
+    @property
+    def adapter(self) -> Any:
+        """The adapter of the main namespace."""
+        return self.main.adapter
+
+    def _operator(self) -> BroadcastOperator:
+        return BroadcastOperator(self.main, EVERYONE)
+
+    # namespaces
+
+    @overload
+    def of(self, name: str, handler: Callable[..., Any] | None = None) -> Namespace: ...
+    @overload
+    def of(self, name: re.Pattern[str] | Decide, handler: Callable[..., Any] | None = None) -> ParentNamespace: ...
+    def of(self, name: Any, handler: Callable[..., Any] | None = None) -> Any:
+        """The namespace with a name; made at the first call.
+
+        Args:
+            name: the name, to which a missing slash is added. A compiled pattern, or a function of (name, auth) that
+                may be a coroutine function, makes a dynamic namespace.
+            handler: registered as its ``connection`` handler.
+        """
+        if isinstance(name, str):
+            namespace: Any = self._namespace(name if name.startswith("/") else f"/{name}")
+        elif isinstance(name, re.Pattern) or callable(name):
+            namespace = ParentNamespace(self, name)
+            self._parents.append(namespace)
+        else:
+            raise OptionError(f"of() takes a name, a compiled pattern or a function, not {name!r}")
+        if handler is not None:
+            namespace.on("connection", handler)
+        return namespace
+
+    def _namespace(self, name: str) -> Namespace:
+        namespace = self.namespaces.get(name)
+        if namespace is None:
+            parent = next((parent for parent in self._parents if parent.matches(name)), None)
+            namespace = parent.make_child(name) if parent is not None else Namespace(self, name)
+            self._announce(namespace)
+        return namespace
+
+    async def make_dynamic(self, name: str, auth: Any) -> Namespace | None:
+        """The namespace that a client asks for, if a dynamic one takes it; asked in the order of declaration."""
+        for parent in self._parents:
+            if await parent.accepts(name, auth):
+                namespace = self.namespaces.get(name)  # another client may have been faster
+                if namespace is None:
+                    namespace = parent.make_child(name)
+                    self._announce(namespace)
+                return namespace
+        return None
+
+    def _announce(self, namespace: Namespace) -> None:
+        self.namespaces[namespace.name] = namespace
+        for handler in tuple(self.main.life["new_namespace"]):
+            self._call(handler, (namespace,), "new_namespace")
+
+    # handlers and hooks
+
+    def use(self, middleware: M) -> M:
+        """Ask `middleware(socket)` about each client of the main namespace; see `Namespace.use`."""
+        return self.main.use(middleware)
+
+    def on_error(self, handler: F) -> F:
+        """Tell `handler(error, socket, event)` of each exception that a handler has raised. A decorator."""
+        self._error_handlers.append(Handler("error", handler, takes_socket=False))
+        return handler
+
+    def on_server_side(self, event: str) -> Callable[[F], F]:
+        """Hear what other servers of the cluster send with `server_side_emit`. A decorator."""
+
+        def register(handler: F) -> F:
+            self._server_side.setdefault(event, []).append(Handler(event, handler, takes_socket=False))
+            return handler
+
+        return register
+
+    def server_side_emit(self, event: str, *args: Any) -> None:
+        """Tell the other servers of the cluster."""
+        self.main.server_side_emit(event, *args)
+
+    def server_side_received(self, event: str, *args: Any) -> None:
+        """For adapters: another server has sent something."""
+        for handler in tuple(self._server_side.get(event, ())):
+            self._call(handler, args, event)
+
+    def _register(self, event: str | int, handler: Any, *, concurrent: bool | None = None, **how: Any) -> None:
+        if event == "connect_error":
+            self._refusal_handlers.append(Handler("connect_error", handler, takes_socket=False))
+        else:
+            super()._register(event, handler, concurrent=concurrent, **how)
+
+    def _listening_changed(self) -> None:
+        for socket in self.main.sockets.values():
+            socket.refresh_dispatch()
+
+    def handler_failed(self, error: Exception, socket: Any, event: str | int) -> None:
+        """Log what a handler has raised, once, and tell `on_error`."""
+        where = f" in {socket.nsp} for {socket.id}" if socket is not None else ""
+        logger.error("the handler of %r%s failed", event, where, exc_info=error)
+        for handler in self._error_handlers:
+            self._call(handler, (error, socket, event), None)
+
+    def refused(self, refusal: Refusal) -> None:
+        """Tell the ``connect_error`` handlers."""
+        for handler in self._refusal_handlers:
+            self._call(handler, (refusal,), "connect_error")
+
+    def _handshake_refused(self, error: HandshakeError, request: Request) -> None:
+        self._remember_loop()
+        self.refused(Refusal(request, error.code, error.message, error.context))
+
+    def _call(self, handler: Handler, args: tuple[Any, ...], event: str | None) -> None:
+        values = args
+        if handler.arity is not None:
+            values = args[: handler.arity + int(handler.takes_socket)]
+        try:
+            waiting = handler.function(*values)
+        except Exception as error:
+            self._hook_failed(error, event)
+        else:
+            if handler.is_async:
+                self.tasks.start(self._wait(waiting, event))
+
+    async def _wait(self, waiting: Any, event: str | None) -> None:
+        try:
+            await waiting
+        except Exception as error:
+            self._hook_failed(error, event)
+
+    def _hook_failed(self, error: Exception, event: str | None) -> None:
+        if event is None:  # an error handler's own error goes no further
+            logger.error("an error handler failed", exc_info=error)
+        else:
+            self.handler_failed(error, None, event)
+
+    # connections
+
+    def _connected(self, session: Session) -> None:
+        self._remember_loop()
+        connection = Connection(self, session)
+        self.connections.add(connection)
+        self.connects.add(connection)
+        session.receive_with(connection)
+
+    def _remember_loop(self) -> None:
+        if self._thread != threading.get_ident():
+            self._loop = asyncio.get_running_loop()
+            self._thread = threading.get_ident()
+
+    def connection_ended(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self.connections.discard(connection)
+        self.connects.discard(connection)
+        self.attachments.discard(connection)
+
+    def in_other_thread(self) -> bool:
+        """Whether the caller runs in another thread than the server's loop."""
+        return self._thread is not None and threading.get_ident() != self._thread
+
+    def call_in_loop(self, function: Callable[..., object], *args: Any) -> None:
+        """Call `function(*args)` in the server's loop, after what was asked for before."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(function, *args)
+
+    def generate_socket_id(self) -> str:
+        """20 URL-safe characters, unlike the session's id, which stays a secret."""
+        return urlsafe_b64encode(urandom(12) + (next(self._counter) & 0xFFFFFF).to_bytes(3, "big")).decode()
+
+    async def close(self) -> None:
+        """Close all clients; handlers that run have `shutdown_timeout` seconds to end.
+
+        Clients see their transport close and come back by themselves when a server answers again.
+        """
+        self._engine.close_sessions()
+        await self.tasks.finish(self.options.shutdown_timeout)

@@ -1,0 +1,712 @@
+"""One client in one namespace: what a handler receives."""
+
+from __future__ import annotations
+
+import logging
+from asyncio import Future
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from ..adapters.adapter import BroadcastOptions
+from ..engine.transport import FORCED_CLOSE, SERVER_SHUTTING_DOWN
+from ..errors import HandlerError, SocketClosed, UsageError
+from ..events.acks import PendingAck
+from ..events.dispatch import Dispatcher, Waiting
+from ..events.handlers import Handler, HandlerTable
+from ..protocol.encoded import Encoded
+from ..protocol.parser import CONNECT, DISCONNECT, Packet
+from ..types import Room
+from .broadcast import BroadcastOperator, Operators, as_rooms, check_event
+
+if TYPE_CHECKING:
+    from ..engine.http import Request
+    from ..engine.session import Session
+    from .connection import Connection
+    from .namespace import Namespace
+    from .server import Server
+
+logger = logging.getLogger("madang.server")
+
+OWN_LIFE: Final = ("disconnecting", "disconnect", "error")
+"""What a socket's `on` keeps for itself: the socket's end, and errors on the server's side."""
+
+END_GRACE: Final = 5.0
+"""Seconds for which a socket's end waits for the handler that is still running."""
+
+
+class Handshake:
+    """What a client presented when it joined a namespace.
+
+    Attributes:
+        auth: the `auth` object that came with CONNECT; empty if there was none.
+        issued: seconds since 1970 when the connection was made.
+    """
+
+    __slots__ = ("_request", "auth", "issued")
+
+    def __init__(self, request: Request | None, auth: Any) -> None:
+        self._request = request
+        self.auth: dict[str, Any] = auth if auth is not None else {}
+        self.issued = request.received_at if request is not None else 0.0
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of the first request, names in lower case."""
+        return self._request.headers if self._request is not None else {}
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query of the first request."""
+        return self._request.query if self._request is not None else {}
+
+    @property
+    def url(self) -> str:
+        """Path and query of the first request."""
+        return self._request.url if self._request is not None else ""
+
+    @property
+    def address(self) -> str | None:
+        """The client's address; behind a trusted proxy the one that it tells."""
+        remote = self._request.remote if self._request is not None else None
+        return remote[0] if remote is not None else None
+
+    @property
+    def time(self) -> datetime:
+        """When the connection was made, in UTC."""
+        return datetime.fromtimestamp(self.issued, UTC)
+
+    @property
+    def secure(self) -> bool:
+        """Whether the connection is encrypted; True as well if there was no request."""
+        return self._request is None or self._request.scheme == "https"
+
+    @property
+    def xdomain(self) -> bool:
+        """Whether a browser came from a page of another origin, or said which at all."""
+        return "origin" in self.headers
+
+
+class AwaitsAnswer(Protocol):
+    """One who awaits this socket's answer."""
+
+    def resolve(self, values: list[Any], recipient: object) -> None:
+        """It has come."""
+        ...
+
+    def fail(self, reason: str, recipient: object) -> None:
+        """It will not come."""
+        ...
+
+
+class Socket(Dispatcher, Operators):
+    """One client in one namespace.
+
+    Attributes:
+        id: its public id, which is also the name of a room of its own.
+        namespace: the namespace; `nsp` is its name.
+        connection: the connection, which it may share with sockets in other namespaces.
+        handshake: what the client presented.
+        connected: False before the middlewares have passed it and after it has gone.
+        gone: whether it has been disconnected or refused.
+        write: sends an `Encoded`; a copy of the session's slot.
+    """
+
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "_acks",
+        "_data",
+        "_end",
+        "_life",
+        "_middlewares",
+        "_outgoing",
+        "_own",
+        "_plain",
+        "_queue",
+        "_queued_bytes",
+        "_reading_paused",
+        "_rooms",
+        "_shared",
+        "connected",
+        "connection",
+        "gone",
+        "handshake",
+        "id",
+        "namespace",
+        "write",
+    )
+
+    def __init__(self, namespace: Namespace, connection: Connection, auth: Any) -> None:
+        self.id: str = namespace.server.generate_socket_id()
+        self.namespace = namespace
+        self.connection = connection
+        self.handshake = Handshake(connection.session.request, auth)
+        self.connected = False
+        self.gone = False
+        self.write: Callable[[Encoded], None] = connection.session.write
+        self._shared: HandlerTable = namespace.handlers
+        self._own: HandlerTable | None = None
+        self._plain = not namespace.handlers.any
+        self._queue: deque[Waiting] | None = None
+        self._queued_bytes = 0
+        self._reading_paused = False
+        self._middlewares: list[Callable[[list[Any]], Any]] | None = None
+        self._data: dict[str, Any] | None = None
+        self._acks: dict[int, AwaitsAnswer] | None = None
+        self._life: dict[str, list[Handler]] | None = None
+        self._outgoing: list[Callable[..., Any]] | None = None
+        self._rooms: set[Room] | None = None  # before it has joined, and once it has gone
+        self._end: tuple[str, object] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Socket {self.id} in {self.nsp}>"
+
+    # what it is
+
+    @property
+    def nsp(self) -> str:
+        """The namespace's name."""
+        return self.namespace.name
+
+    @property
+    def server(self) -> Server:
+        """The server."""
+        return self.namespace.server
+
+    @property
+    def conn(self) -> Session:
+        """The Engine.IO session."""
+        return self.connection.session
+
+    @property
+    def client(self) -> Connection:
+        """The same as `connection`, under Node's name."""
+        return self.connection
+
+    @property
+    def request(self) -> Request | None:
+        """The first HTTP request, or None if it was let go to save memory."""
+        return self.connection.session.request
+
+    @property
+    def disconnected(self) -> bool:
+        """The opposite of `connected`."""
+        return not self.connected
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Whatever the application wants to keep with the socket."""
+        if self._data is None:
+            self._data = {}
+        return self._data
+
+    @data.setter
+    def data(self, data: dict[str, Any]) -> None:
+        self._data = data
+
+    @property
+    def rooms(self) -> set[Room]:
+        """The rooms it is in, its own among them, as a new set; empty once ``disconnecting`` is over."""
+        if not self.connected:
+            return {self.id, *self._rooms} if self._rooms is not None and not self.gone else set(self._rooms or ())
+        return self.namespace.adapter.rooms_of(self)
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait for the client to take them; see the option `outbound_limit`."""
+        return self.connection.session.buffered
+
+    # emitting
+
+    def emit(self, event: str | int, *args: Any) -> None:
+        """Send an event to this client. Never waits; may be called from any thread; dropped once the socket has gone.
+
+        Raises:
+            ReservedEventName: the name belongs to the protocol.
+            EncodeError: an argument cannot be sent.
+        """
+        check_event(event)
+        self._emit((event, *args))
+
+    def send(self, *args: Any) -> None:
+        """Send the event ``message``."""
+        self._emit(("message", *args))
+
+    def emit_with_ack(self, event: str | int, *args: Any, timeout: float | None = None) -> Future[Any]:
+        """Send an event and get the client's answer. It is sent by this call, not when the result is awaited.
+
+        Args:
+            event: the name.
+            *args: the arguments.
+            timeout: seconds to wait. Default: the server's `ack_timeout`; None there waits until the client has gone.
+
+        Returns:
+            An awaitable: None for an empty answer, the value for one, a tuple for several.
+
+        Raises:
+            AckTimeout: when awaited, if the answer did not come in time.
+            SocketClosed: when awaited, if the client has gone.
+            ReservedEventName: the name belongs to the protocol.
+        """
+        return SocketOperator(self).emit_with_ack(event, *args, timeout=timeout)
+
+    def _emit(self, args: tuple[Any, ...], compress: bool = True, volatile: bool = False) -> None:
+        server = self.namespace.server
+        if server.in_other_thread():
+            server.call_in_loop(self._emit, args, compress, volatile)
+            return
+        encoded = self.namespace.encode(args, None, compress)
+        if volatile:
+            self.write_volatile(encoded)
+        else:
+            self.write(encoded)
+
+    def write_volatile(self, encoded: Encoded) -> None:
+        """Send a message only if it would leave at once."""
+        if self.connection.session.transport.writable:
+            self.write(encoded)
+
+    @property
+    def volatile(self) -> SocketOperator:
+        """The same socket; what is sent is lost if it could not leave at once."""
+        return SocketOperator(self, volatile=True)
+
+    def compress(self, compress: bool) -> SocketOperator:
+        """The same socket; whether polling responses that carry the message may be compressed."""
+        return SocketOperator(self, compress=compress)
+
+    def timeout(self, seconds: float) -> SocketOperator:
+        """The same socket; how long `emit_with_ack` waits, in seconds."""
+        return SocketOperator(self, timeout=seconds)
+
+    @property
+    def broadcast(self) -> BroadcastOperator:
+        """Everyone in the namespace but this socket."""
+        return self._operator()
+
+    def _operator(self) -> BroadcastOperator:
+        return BroadcastOperator(self.namespace, BroadcastOptions(except_=frozenset((self.id,))))
+
+    # rooms
+
+    def join(self, *rooms: Room | Iterable[Room]) -> None:
+        """Join a room, several, or a list of them; does nothing once the socket has gone."""
+        names = as_rooms(rooms)
+        server = self.namespace.server
+        if server.in_other_thread():
+            server.call_in_loop(self.join, *names)
+        elif self.connected:
+            self.namespace.adapter.join(self, names)
+        elif not self.gone:
+            self._rooms = (self._rooms or set()) | set(names)
+
+    def leave(self, room: Room) -> None:
+        """Leave a room; silent if the socket is not in it."""
+        server = self.namespace.server
+        if server.in_other_thread():
+            server.call_in_loop(self.leave, room)
+        elif self.connected:
+            self.namespace.adapter.leave(self, room)
+        elif self._rooms is not None and not self.gone:
+            self._rooms.discard(room)
+
+    def leave_all(self) -> None:
+        """Leave all rooms, its own as well."""
+        for room in self.rooms:
+            self.leave(room)
+
+    # listening
+
+    def on(self, event: str | int, handler: Any = None, *, concurrent: bool | None = None, thread: bool = False) -> Any:
+        """Handle an event of this socket alone. Also a decorator; see `Namespace.on`.
+
+        ``disconnecting`` and ``disconnect`` give (reason, description); ``error`` gives what went wrong on the
+        server's side: a handler's exception, an error of `use`, or a violation of the protocol.
+        """
+        if handler is None:
+            return lambda function: self.on(event, function, concurrent=concurrent, thread=thread)
+        self._register(event, handler, concurrent=concurrent, thread=thread)
+        return handler
+
+    def once(self, event: str | int, handler: Any = None) -> Any:
+        """Like `on`, for the first such event."""
+        if handler is None:
+            return lambda function: self.once(event, function)
+        self._register(event, handler, once=True)
+        return handler
+
+    def off(self, event: str | int, handler: Callable[..., Any] | None = None) -> None:
+        """Remove a handler of this socket, or all of an event."""
+        if event in OWN_LIFE:
+            life = self._life or {}
+            kept = [] if handler is None else [h for h in life.get(str(event), ()) if h.original is not handler]
+            life[str(event)] = kept
+        elif self._own is not None:
+            self._own.remove(event, handler)
+
+    def remove_all_listeners(self, event: str | int | None = None) -> None:
+        """Remove all handlers of this socket, or those of one event."""
+        if event is not None:
+            self.off(event)
+            return
+        self._life = None
+        if self._own is not None:
+            self._own.clear()
+
+    def event_names(self) -> list[str | int]:
+        """The events that this socket has handlers of its own for."""
+        return [*(self._own or ()), *(name for name, handlers in (self._life or {}).items() if handlers)]
+
+    def _register(self, event: str | int, handler: Any, *, concurrent: bool | None = None, **how: Any) -> None:
+        overlap = self.namespace.server.options.concurrent if concurrent is None else concurrent
+        registered = Handler(event, handler, takes_socket=False, concurrent=overlap, **how)
+        if event in OWN_LIFE:
+            if self._life is None:
+                self._life = {}
+            self._life.setdefault(str(event), []).append(registered)
+            return
+        check_event(event)
+        self._own_table().add(registered)
+
+    def use(self, middleware: Any) -> Any:
+        """Call `middleware(event)` with the list ``[name, *args]`` of each event before its handlers; it may change it.
+
+        Raising drops the event and gives the error to ``error`` handlers; the client is not told. May be a coroutine
+        function; also a decorator.
+        """
+        if not callable(middleware):
+            raise HandlerError(f"a middleware must be callable, not {middleware!r}")
+        self._middlewares = [*(self._middlewares or ()), middleware]
+        self.refresh_dispatch()
+        return middleware
+
+    def on_any(self, listener: Any) -> Any:
+        """Call `listener(event, *args)` for every event before its handlers. Also a decorator.
+
+        If the client asked for an acknowledgement, an `Ack` is the last argument.
+        """
+        self._own_table().any.append(Handler("*", listener, takes_socket=False))
+        self.refresh_dispatch()
+        return listener
+
+    def prepend_any(self, listener: Any) -> Any:
+        """Like `on_any`, before the others."""
+        self._own_table().any.insert(0, Handler("*", listener, takes_socket=False))
+        self.refresh_dispatch()
+        return listener
+
+    def off_any(self, listener: Any = None) -> None:
+        """Undo `on_any`, for one listener or for all."""
+        own = self._own_table()
+        own.any[:] = [] if listener is None else [h for h in own.any if h.original is not listener]
+        self.refresh_dispatch()
+
+    def listeners_any(self) -> list[Callable[..., Any]]:
+        """The listeners of `on_any`, in order."""
+        return [handler.original for handler in (self._own.any if self._own is not None else ())]
+
+    def on_any_outgoing(self, listener: Any) -> Any:
+        """Call `listener(event, *args)`, a plain function, for every event sent to this client. Also a decorator."""
+        self._outgoing = [*(self._outgoing or ()), listener]
+        self.refresh_write()
+        return listener
+
+    def prepend_any_outgoing(self, listener: Any) -> Any:
+        """Like `on_any_outgoing`, before the others."""
+        self._outgoing = [listener, *(self._outgoing or ())]
+        self.refresh_write()
+        return listener
+
+    def off_any_outgoing(self, listener: Any = None) -> None:
+        """Undo `on_any_outgoing`, for one listener or for all."""
+        kept = [] if listener is None else [known for known in self._outgoing or () if known is not listener]
+        self._outgoing = kept or None
+        self.refresh_write()
+
+    def listeners_any_outgoing(self) -> list[Callable[..., Any]]:
+        """The listeners of `on_any_outgoing`, in order."""
+        return list(self._outgoing or ())
+
+    # ending
+
+    def disconnect(self, close: bool = False) -> None:
+        """Leave the namespace; the client does not come back by itself.
+
+        Args:
+            close: whether to close the connection as well, with all namespaces on it.
+        """
+        server = self.namespace.server
+        if server.in_other_thread():
+            server.call_in_loop(self.disconnect, close)
+        elif close:
+            self.gone = self.gone or not self.connected
+            self.connection.disconnect()
+        elif not self.connected:
+            self.gone = True
+        else:
+            self.connection.session.write(server.parser.encode_control(DISCONNECT, self.nsp))
+            self.connection.left(self)
+            self.closed("server namespace disconnect", None)
+
+    # what the connection calls
+
+    def accept(self) -> None:
+        """The middlewares have passed it: it is a member from now on."""
+        namespace = self.namespace
+        rooms, self._rooms = self._rooms, None
+        self.connected = True
+        namespace.sockets[self.id] = self
+        namespace.adapter.add(self)
+        if rooms:
+            namespace.adapter.join(self, rooms)
+        self.connection.session.write(namespace.server.parser.encode_control(CONNECT, self.nsp, {"sid": self.id}))
+        if namespace.life["connection"]:
+            self._start(self._run_connection(namespace.life["connection"]), False)
+
+    def abandon(self) -> None:
+        """It was refused, or has gone before it could join: undo what the middlewares did."""
+        if not self.gone or self._rooms is not None:
+            self.gone = True
+            self._rooms = None
+            self.write = _drop
+            self._fail_acks("refused")
+            self.namespace.socket_left(self)
+
+    def closed(self, reason: str, description: object) -> None:
+        """It has ended, for whatever reason: it leaves at once, and its handlers hear of it when their turn comes."""
+        if not self.connected:
+            self.gone = True
+            return
+        self._rooms = self.rooms
+        self.connected = False
+        self.gone = True
+        self._end = (reason, description)
+        self.connection.forget(self)
+        self.namespace.socket_left(self)
+        self.write = _drop
+        self._fail_acks(reason)
+        if self._queue is None:
+            self._finish()
+            return
+        if reason in (FORCED_CLOSE, SERVER_SHUTTING_DOWN, "server namespace disconnect"):
+            self._queue.clear()
+        self._queue.append((None, None, None))
+        if reason == SERVER_SHUTTING_DOWN:
+            return
+        self.namespace.server.endings.add(self)
+
+    def end_overdue(self) -> None:
+        """The running handler does not end; the socket's own end waits no longer."""
+        if self._end is not None:
+            logger.warning("a handler of %s still runs after the client has gone", self.id)
+            if self._queue is not None:
+                self._queue.clear()
+            self._finish()
+
+    def receive_ack(self, ack_id: int | None, values: list[Any]) -> None:
+        """An answer came; an unknown or late one is ignored."""
+        pending = self._acks.pop(ack_id, None) if self._acks and ack_id is not None else None
+        if pending is not None:
+            pending.resolve(values, self)
+
+    def expect_ack(self, ack_id: int, pending: AwaitsAnswer) -> None:
+        """Give the answer with this id to `pending`."""
+        if self._acks is None:
+            self._acks = {}
+        self._acks[ack_id] = pending
+
+    def forget_ack(self, ack_id: int) -> None:
+        """Nobody waits for this answer any more."""
+        if self._acks is not None:
+            self._acks.pop(ack_id, None)
+
+    def protocol_error(self, error: Exception) -> None:
+        """The client broke the protocol."""
+        self._local_error(error)
+
+    def refresh_write(self) -> None:
+        """Take over the session's slot again."""
+        if not self.gone:
+            self.write = self.connection.session.write if self._outgoing is None else self._write_told
+
+    def refresh_dispatch(self) -> None:
+        """Catch-all listeners or middlewares came or went."""
+        self._update_plain()
+
+    def _write_told(self, encoded: Encoded) -> None:
+        if encoded.event is not None:
+            for listener in tuple(self._outgoing or ()):
+                try:
+                    listener(*encoded.event)
+                except Exception as error:
+                    self._owner.handler_failed(error, self, encoded.event[0])
+        self.connection.session.write(encoded)
+
+    def _fail_acks(self, reason: str) -> None:
+        acks, self._acks = self._acks, None
+        for pending in (acks or {}).values():
+            pending.fail(reason, self)
+
+    def _finish(self) -> None:
+        """Tell the handlers of ``disconnecting`` and ``disconnect``, once."""
+        end, self._end = self._end, None
+        if end is None:
+            return
+        self.namespace.server.endings.discard(self)
+        if self._life or self.namespace.life["disconnecting"] or self.namespace.life["disconnect"]:
+            self.namespace.server.tasks.start(self._run_end(*end))
+        else:
+            self._rooms = None
+
+    async def _run_connection(self, handlers: list[Handler]) -> None:
+        try:
+            for handler in tuple(handlers):
+                await self._run_life(handler, "connection", ())
+        finally:
+            self._next()
+
+    async def _run_end(self, reason: str, description: object) -> None:
+        for event in ("disconnecting", "disconnect"):
+            own = (self._life or {}).get(event, ())
+            for handler in (*self.namespace.life[event], *own):
+                await self._run_life(handler, event, (reason, description))
+            self._rooms = None
+        self._life = None
+        self._own = None
+
+    async def _run_life(self, handler: Handler, event: str, args: tuple[Any, ...]) -> None:
+        values = args if handler.arity is None else args[: handler.arity]
+        try:
+            waiting = handler.function(self, *values) if handler.takes_socket else handler.function(*values)
+            if handler.is_async:
+                await waiting
+        except Exception as error:
+            self._owner.handler_failed(error, self, event)
+            self._local_error(error)
+
+    # what the dispatcher asks
+
+    @property
+    def _owner(self) -> Server:
+        return self.namespace.server
+
+    def acknowledge(self, ack_id: int, values: Sequence[Any]) -> None:
+        """Send an acknowledgement; from another thread, in the server's loop."""
+        namespace = self.namespace
+        if namespace.server.in_other_thread():
+            namespace.server.call_in_loop(self.acknowledge, ack_id, values)
+            return
+        try:
+            encoded = namespace.server.parser.encode_ack(namespace.name, values, ack_id)
+        except UsageError as error:
+            self._owner.handler_failed(error, self, "ack")
+            failure = {"error": {"code": "internal_error", "message": "internal error"}}
+            encoded = namespace.server.parser.encode_ack(namespace.name, (failure,), ack_id)
+        self.write(encoded)
+
+    def _tell_error(self, payload: dict[str, Any]) -> None:
+        self._emit(("error", payload))
+
+    def _local_error(self, error: Exception) -> None:
+        for handler in tuple((self._life or {}).get("error", ())):
+            self.namespace.server.tasks.start(self._run_error(handler, error))
+
+    async def _run_error(self, handler: Handler, error: Exception) -> None:
+        try:
+            waiting = handler.function(error)
+            if handler.is_async:
+                await waiting
+        except Exception as second:
+            self._owner.handler_failed(second, self, "error")
+
+    def _violated(self, error: Exception) -> None:
+        self.connection.violated(error)
+
+    def _decode_event(self, packet: Packet) -> list[Any]:
+        args: list[Any] = self.namespace.server.parser.decode_args(packet)
+        return args
+
+    def _set_reading(self, reading: bool) -> None:
+        session = self.connection.session
+        if reading:
+            session.resume_reading()
+        else:
+            session.pause_reading()
+
+    def _awaits_ack(self) -> bool:
+        return bool(self._acks)
+
+    def _queue_reached_end(self) -> None:
+        self._finish()
+
+
+class SocketOperator(Operators):
+    """A socket with flags for what is sent to it; immutable, and made by `socket.volatile` and its like."""
+
+    __slots__ = ("_compress", "_socket", "_timeout", "_volatile")
+
+    def __init__(
+        self, socket: Socket, *, volatile: bool = False, compress: bool = True, timeout: float | None = None
+    ) -> None:
+        self._socket = socket
+        self._volatile = volatile
+        self._compress = compress
+        self._timeout = timeout
+
+    @property
+    def volatile(self) -> SocketOperator:
+        """What is sent is lost if it could not leave at once."""
+        return SocketOperator(self._socket, volatile=True, compress=self._compress, timeout=self._timeout)
+
+    def compress(self, compress: bool) -> SocketOperator:
+        """Whether polling responses that carry the message may be compressed."""
+        return SocketOperator(self._socket, volatile=self._volatile, compress=compress, timeout=self._timeout)
+
+    def timeout(self, seconds: float) -> SocketOperator:
+        """How long `emit_with_ack` waits, in seconds."""
+        return SocketOperator(self._socket, volatile=self._volatile, compress=self._compress, timeout=seconds)
+
+    @property
+    def broadcast(self) -> BroadcastOperator:
+        """Everyone in the namespace but this socket, with the same flags."""
+        return self._operator()
+
+    def _operator(self) -> BroadcastOperator:
+        options = BroadcastOptions(except_=frozenset((self._socket.id,)), volatile=self._volatile)
+        return BroadcastOperator(self._socket.namespace, options, self._compress, self._timeout)
+
+    def emit(self, event: str | int, *args: Any) -> None:
+        """Send an event. See `Socket.emit`."""
+        check_event(event)
+        self._socket._emit((event, *args), self._compress, self._volatile)
+
+    def send(self, *args: Any) -> None:
+        """Send the event ``message``."""
+        self.emit("message", *args)
+
+    def emit_with_ack(self, event: str | int, *args: Any, timeout: float | None = None) -> Future[Any]:
+        """Send an event and get the client's answer. See `Socket.emit_with_ack`."""
+        check_event(event)
+        socket = self._socket
+        namespace = socket.namespace
+        if namespace.server.in_other_thread():
+            raise UsageError("emit_with_ack waits in the server's loop and cannot be called from another thread")
+        seconds = timeout or self._timeout or namespace.server.options.ack_timeout
+        ack_id = namespace.next_ack_id()
+        pending = PendingAck(seconds, lambda: socket.forget_ack(ack_id))
+        if socket.gone:
+            pending.future.set_exception(SocketClosed("the socket has gone"))
+            return pending.future
+        socket.expect_ack(ack_id, pending)
+        encoded = namespace.encode((event, *args), ack_id, self._compress)
+        if self._volatile:
+            socket.write_volatile(encoded)
+        else:
+            socket.write(encoded)
+        return pending.future
+
+
+def _drop(_: Encoded) -> None:
+    """What `write` is once the socket has gone."""
