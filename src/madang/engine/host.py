@@ -33,19 +33,19 @@ class Running(Protocol):
 class Host(Protocol):
     """What the hosting layer offers."""
 
-    def run(self, app: Hosted, **options: Any) -> None:
+    def run(self, hosted: Hosted, /, **options: Any) -> None:
         """Serve until a signal ends it."""
         ...
 
-    async def serve(self, app: Hosted, **options: Any) -> None:
+    async def serve(self, hosted: Hosted, /, **options: Any) -> None:
         """Serve in the running loop until cancelled or a signal ends it."""
         ...
 
-    async def start(self, app: Hosted, **options: Any) -> Running:
+    async def start(self, hosted: Hosted, /, **options: Any) -> Running:
         """Serve in the running loop, in the background."""
         ...
 
-    async def asgi(self, app: Hosted, scope: Any, receive: Any, send: Any) -> None:
+    async def asgi(self, hosted: Hosted, /, scope: Any, receive: Any, send: Any) -> None:
         """Answer one ASGI connection."""
         ...
 

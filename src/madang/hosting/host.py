@@ -11,23 +11,23 @@ from .asgi import answer
 class _Hosts:
     """The hosts of this package. The native one is imported when it is first used."""
 
-    def run(self, app: Hosted, **options: Any) -> None:
+    def run(self, hosted: Hosted, /, **options: Any) -> None:
         from .native import run
 
-        run(app, **options)
+        run(hosted, **options)
 
-    async def serve(self, app: Hosted, **options: Any) -> None:
+    async def serve(self, hosted: Hosted, /, **options: Any) -> None:
         from .native import serve
 
-        await serve(app, **options)
+        await serve(hosted, **options)
 
-    async def start(self, app: Hosted, **options: Any) -> Running:
+    async def start(self, hosted: Hosted, /, **options: Any) -> Running:
         from .native import start
 
-        return await start(app, **options)
+        return await start(hosted, **options)
 
-    async def asgi(self, app: Hosted, scope: Any, receive: Any, send: Any) -> None:
-        await answer(app, scope, receive, send)
+    async def asgi(self, hosted: Hosted, /, scope: Any, receive: Any, send: Any) -> None:
+        await answer(hosted, scope, receive, send)
 
 
 def install() -> None:

@@ -154,9 +154,9 @@ def _refusal(error: HandshakeError) -> bytes:
 class _Server(uvicorn.Server):
     """uvicorn's server; closes the clients first when it stops, and leaves signals alone if told so."""
 
-    def __init__(self, config: uvicorn.Config, app: Hosted, *, signals: bool) -> None:
+    def __init__(self, config: uvicorn.Config, hosted: Hosted, *, signals: bool) -> None:
         super().__init__(config)
-        self._app = app
+        self._hosted = hosted
         self._signals = signals
         self.ready = asyncio.Event()
         self.runtime: Runtime | None = None
@@ -175,14 +175,14 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self.runtime = runtime_of(self._app.engine)
+        self.runtime = runtime_of(self._hosted.engine)
         await super().startup(sockets)
         self.ready.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
-        await self._app.close()
+        await self._hosted.close()
         if self.runtime is not None and not self.force_exit:
             await self.runtime.connections_closed(_CLOSE_HANDSHAKES)
         await super().shutdown(sockets)
@@ -226,50 +226,50 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _config(app: Hosted, host: str, port: int, other: Any, options: dict[str, Any]) -> uvicorn.Config:
+def _config(hosted: Hosted, host: str, port: int, other: Any, options: dict[str, Any]) -> uvicorn.Config:
     settings: dict[str, Any] = {
         "log_level": "warning",
         "access_log": False,
         "timeout_graceful_shutdown": GRACE,
-        "ws_max_size": app.engine.options.max_http_buffer_size,
+        "ws_max_size": hosted.engine.options.max_http_buffer_size,
         "lifespan": "auto" if other is not None else "off",
         **options,
     }
     try:
-        return uvicorn.Config(ASGIApp(app, other), host, port, http=Door, **settings)
+        return uvicorn.Config(ASGIApp(hosted, other), host, port, http=Door, **settings)
     except TypeError as error:
         raise OptionError(f"{error}; options of the native host are those of uvicorn.Config") from None
 
 
-def run(app: Hosted, *, host: str = "127.0.0.1", port: int = 3000, **options: Any) -> None:
+def run(hosted: Hosted, /, *, host: str = "127.0.0.1", port: int = 3000, **options: Any) -> None:
     """Serve until Ctrl-C or SIGTERM, with the process to ourselves.
 
     Args:
-        app: a server or engine.
+        hosted: a server or engine.
         host: the address to listen on.
         port: the port; 0 for any free one.
         **options: `app`, another ASGI app for all other paths; `on_start`, called with a `Running`; and what
             `uvicorn.Config` takes, such as `ssl_certfile` and `ssl_keyfile`.
     """
-    factory = _config(app, host, port, None, {}).get_loop_factory()
+    factory = _config(hosted, host, port, None, {}).get_loop_factory()
     with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(_serve(app, host, port, options, own_process=True))
+        runner.run(_serve(hosted, host, port, options, own_process=True))
 
 
-async def serve(app: Hosted, *, host: str = "127.0.0.1", port: int = 3000, **options: Any) -> None:
+async def serve(hosted: Hosted, /, *, host: str = "127.0.0.1", port: int = 3000, **options: Any) -> None:
     """Serve in the running loop until cancelled, Ctrl-C or SIGTERM; see `run`."""
-    await _serve(app, host, port, options, own_process=False)
+    await _serve(hosted, host, port, options, own_process=False)
 
 
-async def start(app: Hosted, *, host: str = "127.0.0.1", port: int = 3000, **options: Any) -> _Running:
+async def start(hosted: Hosted, /, *, host: str = "127.0.0.1", port: int = 3000, **options: Any) -> _Running:
     """Serve in the running loop, in the background; see `run`."""
-    running, _ = await _launch(app, host, port, options, signals=False)
+    running, _ = await _launch(hosted, host, port, options, signals=False)
     return running
 
 
-async def _serve(app: Hosted, host: str, port: int, options: dict[str, Any], *, own_process: bool) -> None:
+async def _serve(hosted: Hosted, host: str, port: int, options: dict[str, Any], *, own_process: bool) -> None:
     on_start = options.pop("on_start", None)
-    running, task = await _launch(app, host, port, options, signals=True)
+    running, task = await _launch(hosted, host, port, options, signals=True)
     logger.info("madang listens on %s", running.url)
     if on_start is not None:
         on_start(running)
@@ -283,12 +283,12 @@ async def _serve(app: Hosted, host: str, port: int, options: dict[str, Any], *, 
 
 
 async def _launch(
-    app: Hosted, host: str, port: int, options: dict[str, Any], *, signals: bool
+    hosted: Hosted, host: str, port: int, options: dict[str, Any], *, signals: bool
 ) -> tuple[_Running, asyncio.Task[None]]:
     settings = dict(options)
-    config = _config(app, host, port, settings.pop("app", None), settings)
+    config = _config(hosted, host, port, settings.pop("app", None), settings)
     listener = _listen(host, port)
-    server = _Server(config, app, signals=signals)
+    server = _Server(config, hosted, signals=signals)
     task = asyncio.create_task(server.serve([listener]))
     ready = asyncio.create_task(server.ready.wait())
     try:
