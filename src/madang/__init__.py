@@ -6,10 +6,12 @@
 
     io = madang.Server(cors={"origin": "http://localhost:3000"})
 
+
     @io.on("chat message")
     async def chat_message(socket, text: str):
         io.emit("chat message", text)
-        return {"ok": True}                  # the acknowledgement
+        return {"ok": True}  # the acknowledgement
+
 
     io.run(port=3000)
 """

@@ -102,7 +102,9 @@ class Adapter(Protocol):
         """Send a message to all that `options` names, on every node."""
         ...
 
-    def broadcast_with_ack(self, encoded: Encoded, options: BroadcastOptions, ack_id: int, pending: PendingAcks) -> None:
+    def broadcast_with_ack(
+        self, encoded: Encoded, options: BroadcastOptions, ack_id: int, pending: PendingAcks
+    ) -> None:
         """Send a message that asks for an answer; `pending` is told of each recipient and collects the answers."""
         ...
 

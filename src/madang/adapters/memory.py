@@ -26,15 +26,15 @@ class MemoryAdapter(Listeners):
         rooms: members by room; the rooms of the sockets' own ids are not among them.
     """
 
-    __slots__ = ("_joined", "_listeners", "everyone", "rooms")
+    __slots__ = ("_joined", "everyone", "rooms")
 
     EVENTS: ClassVar[frozenset[str]] = frozenset(("create_room", "join_room", "leave_room", "delete_room"))
 
     def __init__(self) -> None:
+        super().__init__()
         self.everyone: dict[Room, Any] = {}
         self.rooms: dict[Room, dict[str, Any]] = {}
         self._joined: dict[str, set[Room]] = {}
-        self._listeners = None
 
     def add(self, sink: Any) -> None:
         """A socket has joined the namespace, and so its own room."""
@@ -105,7 +105,7 @@ class MemoryAdapter(Listeners):
             (room,) = options.rooms
             found = self._in(room)
         else:
-            found = {}
+            found = dict[Room, Any]()
             for room in options.rooms:
                 found |= self._in(room)
         if not options.except_:
@@ -131,7 +131,9 @@ class MemoryAdapter(Listeners):
             for sink in self.members(options):
                 sink.write(encoded)
 
-    def broadcast_with_ack(self, encoded: Encoded, options: BroadcastOptions, ack_id: int, pending: PendingAcks) -> None:
+    def broadcast_with_ack(
+        self, encoded: Encoded, options: BroadcastOptions, ack_id: int, pending: PendingAcks
+    ) -> None:
         """Send a message that asks for an answer."""
         for sink in self.members(options):
             sink.expect_ack(ack_id, pending)

@@ -8,11 +8,10 @@ import os
 import sys
 from typing import Any
 
-from uvicorn.importer import ImportFromStringError, import_from_string
-
 from ..engine.host import Hosted, Running
 from ..errors import MadangError
 from ..hosting.asgi import ASGIApp
+from ..hosting.native import load
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.forwarded_allow_ips:
             settings["forwarded_allow_ips"] = options.forwarded_allow_ips
         hosted.run(**settings)
-    except (ImportFromStringError, MadangError, OSError) as error:
+    except (MadangError, OSError) as error:
         sys.stderr.write(f"madang: {error}\n")
         return 1
     return 0
@@ -60,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _load(target: str) -> tuple[Hosted, Any]:
     """The server that `target` names, and the application around which it stands."""
-    found: Any = import_from_string(target)
+    found = load(target)
     if isinstance(found, ASGIApp):
         return found.io, found.app
     if isinstance(found, Hosted):

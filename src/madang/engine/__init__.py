@@ -4,9 +4,11 @@
 
     engine = madang.engine.Engine(path="/engine.io/")
 
+
     @engine.on("connection")
     def connected(session):
-        session.on("message", session.send)     # an echo
+        session.on("message", session.send)  # an echo
+
 
     engine.run(port=3000)
 """

@@ -54,6 +54,7 @@ class Engine(Listeners, Hosted):
     EVENTS: ClassVar[frozenset[str]] = frozenset(("connection", "connection_error", "initial_headers", "headers"))
 
     def __init__(self, **options: Unpack[EngineKeywords]) -> None:
+        super().__init__()
         refuse_unknown(options, EngineOptions)
         self.options = EngineOptions(**cast("Any", options))
         self.cors = Cors(self.options.cors)
@@ -65,7 +66,6 @@ class Engine(Listeners, Hosted):
         self.probes = self.timetable.lane(PROBE_INTERVAL, Upgrade.release_poll)
         self._farewells = self.timetable.lane(LINGER, self._forget_lingering)
         self._lingering: dict[str, PollingTransport] = {}
-        self._listeners = None
         self._middlewares: list[Middleware] = []
         self._clock: Clock | None = None
         self._counter = itertools.count()
@@ -334,7 +334,7 @@ class Engine(Listeners, Hosted):
         """Check what can be checked without waiting (protocol v4; the order is Node's)."""
         query = request.query
         name = query.get("transport")
-        if name not in self.options.transports:
+        if name is None or name not in self.options.transports:
             raise HandshakeError(0, context={"transport": name})
         self.cors.check(request)
         if "sid" in query:
@@ -429,4 +429,3 @@ def _cookie_header(cookie: Any) -> Callable[[str], str] | None:
     if unknown:
         raise OptionError(f"unknown cookie option {sorted(unknown)[0]!r}")
     return lambda session_id: "; ".join([f"{name}={session_id}", *attributes])
-

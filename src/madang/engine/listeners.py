@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar, overload
+from functools import partial
+from typing import Any, ClassVar, TypeVar, overload
 
 from ..errors import HandlerError
 
@@ -12,14 +13,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Listeners:
-    """A table of functions by event name; a mixin, so that `on` reads the same everywhere."""
+    """A table of functions by event name; a base class, so that `on` reads the same everywhere."""
 
-    __slots__ = ()
+    __slots__ = ("_listeners",)
 
-    _listeners: dict[str, list[Callable[..., Any]]] | None
-
-    EVENTS: frozenset[str] = frozenset()
+    EVENTS: ClassVar[frozenset[str]] = frozenset()
     """The events that this class can tell of."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[str, list[Callable[..., Any]]] | None = None
 
     @overload
     def on(self, event: str) -> Callable[[F], F]: ...
@@ -34,7 +36,7 @@ class Listeners:
         if event not in self.EVENTS:
             raise HandlerError(f"no event {event!r} here; there are {', '.join(sorted(self.EVENTS))}")
         if listener is None:
-            return lambda function: self.on(event, function)
+            return partial(self.on, event)
         if inspect.iscoroutinefunction(listener):
             raise HandlerError(f"a listener of {event!r} is called in passing and must be a plain function")
         if self._listeners is None:

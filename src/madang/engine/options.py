@@ -12,7 +12,7 @@ from ..types import TransportName
 from .cors import CorsDelegate, CorsOptions
 from .http import Request
 
-AllowRequest: TypeAlias = "Callable[[Request], bool | None | Awaitable[bool | None]]"
+AllowRequest: TypeAlias = "Callable[[Request], bool | Awaitable[bool | None] | None]"
 GenerateId: TypeAlias = "Callable[[Request], str | Awaitable[str]]"
 
 

@@ -53,7 +53,6 @@ class Session(Listeners):
 
     __slots__ = (
         "_engine",
-        "_listeners",
         "_taps",
         "close_reason",
         "dropped",
@@ -76,6 +75,7 @@ class Session(Listeners):
     )
 
     def __init__(self, engine: Engine, session_id: str, transport: Transport, request: Request) -> None:
+        super().__init__()
         self.id = session_id
         self.request: Request | None = request
         self.protocol = 4
@@ -90,7 +90,6 @@ class Session(Listeners):
         self.on_text: Callable[[bytes], None] = _drop
         self.on_binary: Callable[[bytes], None] = _drop
         self._engine: Engine = engine
-        self._listeners = None
         self._taps = False
         self.write: Callable[[Encoded], None] = transport.send if self.supports_binary else self._write_base64
 

@@ -63,12 +63,12 @@ class PendingAck:
         self._handle = None if timeout is None else loop.call_later(timeout, self._timed_out)
         self.future.add_done_callback(self._done)
 
-    def resolve(self, values: list[Any], _: object = None) -> None:
+    def resolve(self, values: list[Any], recipient: object) -> None:
         """The answer has come."""
         if not self.future.done():
             self.future.set_result(result_of(values))
 
-    def fail(self, reason: str, _: object = None) -> None:
+    def fail(self, reason: str, recipient: object) -> None:
         """The client is gone."""
         if not self.future.done():
             self.future.set_exception(SocketClosed(reason))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from types import CoroutineType
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from ..errors import EventError, PacketError
 from ..protocol.parser import EVENT, Packet
@@ -43,24 +43,37 @@ class Owner(Protocol):
 
 
 class Dispatcher:
-    """What gives a socket its handlers; a mixin for the server's and the client's socket.
+    """What gives a socket its handlers; the base of the server's and the client's socket.
 
-    The class that uses it has slots for the attributes named here, and the methods that are left open.
+    Args:
+        shared: the handlers of all sockets in the namespace.
+
+    Attributes:
+        connected: whether events are to be handled.
     """
 
-    __slots__ = ()
+    __slots__ = (
+        "_middlewares",
+        "_own",
+        "_plain",
+        "_queue",
+        "_queued_bytes",
+        "_reading_paused",
+        "_shared",
+        "connected",
+    )
 
-    id: str
-    connected: bool
-    _shared: HandlerTable
-    _own: HandlerTable | None
-    _plain: bool
-    _queue: deque[Waiting] | None
-    _queued_bytes: int
-    _reading_paused: bool
-    _middlewares: list[Callable[[list[Any]], Any]] | None
+    def __init__(self, shared: HandlerTable) -> None:
+        self.connected = False
+        self._shared = shared
+        self._own: HandlerTable | None = None
+        self._plain = not shared.any
+        self._queue: deque[Waiting] | None = None
+        self._queued_bytes = 0
+        self._reading_paused = False
+        self._middlewares: list[Callable[[list[Any]], Any]] | None = None
 
-    # what the class that uses this offers
+    # what the class that derives from this offers
 
     @property
     def _owner(self) -> Owner:
@@ -96,7 +109,7 @@ class Dispatcher:
 
     # an event arrives
 
-    def receive_event(self, payload: bytes, ack_id: int | None) -> None:
+    def receive_event(self, payload: bytes, ack_id: int | None) -> None:  # noqa: C901 (each call here is counted)
         """Handle an event whose name and arguments are still JSON text.
 
         Raises:
@@ -220,7 +233,7 @@ class Dispatcher:
                 args = [*args[: handler.ack_at], ack, *args[handler.ack_at :]]
             result = handler.function(self, *args) if handler.takes_socket else handler.function(*args)
             if handler.is_async or type(result) is CoroutineType:
-                result = await result
+                result = await cast("Any", result)
         except Exception as error:
             self._failed(handler, error, ack, ack_id)
             return True
@@ -259,8 +272,7 @@ class Dispatcher:
 
     def _next(self) -> None:
         """A handler is done: go on with the events that wait."""
-        queue, self._queue = self._queue, None
-        self._queued_bytes = 0
+        queue = self._take_queue()
         while queue:
             payload, args, ack_id = queue.popleft()
             try:
@@ -279,6 +291,11 @@ class Dispatcher:
         if self._reading_paused and (self._queue is None or len(self._queue) < QUEUE_LIMIT // 2):
             self._reading_paused = False
             self._set_reading(True)
+
+    def _take_queue(self) -> deque[Waiting] | None:
+        queue, self._queue = self._queue, None
+        self._queued_bytes = 0
+        return queue
 
     def _queue_reached_end(self) -> None:
         """The socket's end has been reached in its queue."""
@@ -299,4 +316,4 @@ def _values(result: Any) -> Sequence[Any]:
     """What a handler returned as the values of an acknowledgement."""
     if result is None:
         return ()
-    return result if type(result) is tuple else (result,)
+    return cast("tuple[Any, ...]", result) if type(result) is tuple else (result,)

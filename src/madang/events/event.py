@@ -12,8 +12,9 @@ class Event(str):
 
         message = madang.Event("chat message", Message)
 
+
         @io.on(message)
-        async def on_message(socket, body): ...      # body is a Message: the event's types validate
+        async def on_message(socket, body): ...  # body is a Message: the event's types validate
 
     Args:
         name: the name on the wire.

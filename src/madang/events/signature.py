@@ -12,6 +12,7 @@ import inspect
 import sys
 import typing
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any, Final, cast
 
 import msgspec
@@ -108,10 +109,11 @@ class Signature:
             args = loads(payload)
         if type(args) is not list or not args:
             raise PacketError("invalid payload: an event is an array that begins with its name")
-        del args[0]
-        if len(args) == self.maximum and not self._typed:
-            return args
-        return self.bind_args(args)
+        values: list[Any] = args  # pyright: ignore[reportUnknownVariableType]
+        del values[0]
+        if len(values) == self.maximum and not self._typed:
+            return values
+        return self.bind_args(values)
 
     def _bind_typed(self, payload: bytes) -> Sequence[Any]:
         try:
@@ -222,14 +224,14 @@ def _resolve(function: Callable[..., Any], annotations: dict[str, Any]) -> tuple
 
 def _evaluate_nearby(function: Callable[..., Any], name: str, value: str, scope: dict[str, Any]) -> Any:
     """Evaluate an annotation that names something of an enclosing function."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = inspect.currentframe()
     while frame is not None:
         if not frame.f_globals.get("__name__", "").startswith("madang."):
             try:
                 return eval(value, scope, dict(frame.f_locals))
             except NameError:
                 pass
-        frame = cast("Any", frame.f_back)
+        frame = frame.f_back
     who = getattr(function, "__qualname__", repr(function))
     raise HandlerError(f"{who}: the annotation {value!r} of {name!r} cannot be resolved")
 
@@ -248,7 +250,9 @@ def _checked(function: str, parameter: Parameter) -> Parameter:
     try:
         unknown = _find(msgspec.inspect.type_info(kind), msgspec.inspect.CustomType, set())
     except TypeError as error:
-        raise HandlerError(f"{function}: clients' values cannot be checked against {parameter.name!r}: {error}") from None
+        raise HandlerError(
+            f"{function}: clients' values cannot be checked against {parameter.name!r}: {error}"
+        ) from None
     if unknown is not None:
         raise HandlerError(
             f"{function}: parameter {parameter.name!r} is annotated with {unknown.cls!r}, which JSON cannot give; "

@@ -15,9 +15,10 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import uvicorn
+from uvicorn.importer import ImportFromStringError, import_from_string
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -49,13 +50,13 @@ class Door(HttpToolsProtocol):
     def __init__(self, config: uvicorn.Config, **rest: Any) -> None:
         super().__init__(config, **rest)
         self._engine, self._prefix = _engine_of(config)
+        self._is_new = config.limit_concurrency is None
 
     def data_received(self, data: bytes) -> None:
         """Bytes came before it was known what they are."""
         if (
-            self._engine is not None
-            and self.cycle is None
-            and self.limit_concurrency is None
+            self._is_new
+            and self._engine is not None
             and data.startswith(self._prefix)
             and (end := data.find(b"\r\n\r\n")) > 0
             and _IS_UPGRADE(data, 0, end + 4)
@@ -63,6 +64,7 @@ class Door(HttpToolsProtocol):
             self._unset_keepalive_if_required()
             self._open(self._engine, data, end)
         else:
+            self._is_new = False
             super().data_received(data)
 
     def handle_websocket_upgrade(self) -> None:
@@ -109,7 +111,7 @@ class Door(HttpToolsProtocol):
         for line in lines:
             name, _, value = line.partition(b":")
             headers.append((name.strip().lower(), value.strip()))
-        remote, scheme = self.client, self.scheme or "http"
+        remote, scheme = self.client, str(self.scheme)
         if self.config.proxy_headers and _FORWARDED(head):
             remote, scheme = self._forwarded(headers)
         return Request(
@@ -128,14 +130,14 @@ class Door(HttpToolsProtocol):
 
         async def nothing(*_: Any) -> None: ...
 
-        trust = ProxyHeadersMiddleware(nothing, self.config.forwarded_allow_ips)
+        trust: Any = ProxyHeadersMiddleware(nothing, self.config.forwarded_allow_ips)
         with suppress(StopIteration):
-            trust(scope, nothing, nothing).send(None)  # type: ignore[attr-defined]
+            trust(scope, nothing, nothing).send(None)
         return scope["client"], scope["scheme"]
 
 
 def _engine_of(config: uvicorn.Config) -> tuple[Engine | None, bytes]:
-    app: Any = config.loaded_app
+    app: Any = cast("Any", config).loaded_app
     while app is not None:
         hosted = app.io if isinstance(app, ASGIApp) else app
         if isinstance(hosted, Hosted):
@@ -194,12 +196,13 @@ class _Running:
     def __init__(self, server: _Server, task: asyncio.Task[None], listener: socket.socket) -> None:
         self._server = server
         self._task = task
-        self.host, self.port = listener.getsockname()[:2]
+        address: tuple[str, int] = listener.getsockname()[:2]
+        self.host, self.port = address
 
     @property
     def url(self) -> str:
         """The address; a listener on all interfaces is named by localhost."""
-        host = {"0.0.0.0": "localhost", "::": "localhost"}.get(self.host, self.host)
+        host: str = {"0.0.0.0": "localhost", "::": "localhost"}.get(self.host, self.host)
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     async def stop(self) -> None:
@@ -239,6 +242,18 @@ def _config(hosted: Hosted, host: str, port: int, other: Any, options: dict[str,
         return uvicorn.Config(ASGIApp(hosted, other), host, port, http=Door, **settings)
     except TypeError as error:
         raise OptionError(f"{error}; options of the native host are those of uvicorn.Config") from None
+
+
+def load(target: str) -> Any:
+    """What ``module:name`` names.
+
+    Raises:
+        OptionError: there is no such module or name.
+    """
+    try:
+        return import_from_string(target)
+    except ImportFromStringError as error:
+        raise OptionError(str(error)) from None
 
 
 def run(hosted: Hosted, /, *, host: str = "127.0.0.1", port: int = 3000, **options: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from weakref import WeakKeyDictionary
 
 from ..engine.engine import Engine
@@ -22,9 +23,8 @@ class Runtime:
 
     async def connections_closed(self, timeout: float) -> None:
         """Wait until all WebSocket connections have ended, for `timeout` seconds."""
-        deadline = self.loop.time() + timeout
-        while self.outbox.live and self.loop.time() < deadline:
-            await asyncio.sleep(0.01)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.outbox.all_closed(), timeout)
 
 
 _runtimes: WeakKeyDictionary[Engine, Runtime] = WeakKeyDictionary()

@@ -33,6 +33,10 @@ class Reconstruction:
         return self.missing == 0
 
 
+def _items(container: Any) -> Any:
+    return container.items() if isinstance(container, dict) else enumerate(container)  # pyright: ignore
+
+
 def _find_placeholders(args: list[Any], count: int) -> list[tuple[Any, Any]]:
     """Where attachment 0, 1, … goes, as container and key."""
     places: list[tuple[Any, Any] | None] = [None] * count
@@ -40,8 +44,7 @@ def _find_placeholders(args: list[Any], count: int) -> list[tuple[Any, Any]]:
     stack: list[Any] = [args]
     while stack:
         container = stack.pop()
-        items = container.items() if isinstance(container, dict) else enumerate(cast("list[Any]", container))
-        for key, value in cast("Any", items):
+        for key, value in _items(container):
             if isinstance(value, dict) and value.get("_placeholder") is True:  # pyright: ignore[reportUnknownMemberType]
                 number: object = cast("dict[str, Any]", value).get("num")
                 if type(number) is not int or not 0 <= number < count or places[number] is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from ..errors import PacketError
 from .encoded import Encoded
@@ -118,7 +118,7 @@ def _is_valid(packet_type: int, data: Any, present: bool) -> bool:
     if packet_type in (EVENT, BINARY_EVENT):
         if not isinstance(data, list) or not data:
             return False
-        name: object = cast("list[Any]", data)[0]
+        name: object = data[0]  # pyright: ignore[reportUnknownVariableType]
         if isinstance(name, str):
             return name not in RESERVED_EVENTS
         return isinstance(name, int | float) and not isinstance(name, bool)

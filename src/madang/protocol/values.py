@@ -66,7 +66,7 @@ class JsonEncoder:
     def _replace(self, value: Any) -> Any:
         """What orjson asks for a value it does not know itself."""
         if isinstance(value, bytes | bytearray | memoryview):
-            self.attachments.append(bytes(value))
+            self.attachments.append(bytes(cast("bytes", value)))
             return {"_placeholder": True, "num": len(self.attachments) - 1}
         if isinstance(value, datetime):
             return javascript_date(value)
@@ -80,7 +80,7 @@ class JsonEncoder:
 
     def _replace_by_shape(self, value: Any) -> Any:
         if isinstance(value, Mapping):
-            return dict(cast("Mapping[Any, Any]", value))
+            return dict(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
         if isinstance(value, Sequence | Set) and not isinstance(value, str):
             return list(cast("Sequence[Any]", value))
         if isinstance(value, timedelta):
@@ -117,7 +117,7 @@ class JsonEncoder:
         if isinstance(value, float):
             return value if value - value == 0 else None  # NaN and infinities are null, as in JSON.stringify
         if isinstance(value, dict):
-            return {_key(key): self._plain(item) for key, item in cast("dict[Any, Any]", value).items()}
+            return {_key(key): self._plain(item) for key, item in cast("dict[Any, Any]", value).items()}  # type: ignore[redundant-cast]
         if isinstance(value, list | tuple):
             return [self._plain(item) for item in cast("list[Any]", value)]
         if isinstance(value, UUID):
@@ -126,7 +126,7 @@ class JsonEncoder:
             return {field.name: self._plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
         replaced = self._replace(value)
         is_placeholder = isinstance(value, bytes | bytearray | memoryview)
-        return cast("Any", replaced) if is_placeholder else self._plain(replaced)
+        return replaced if is_placeholder else self._plain(replaced)
 
 
 def _key(key: Any) -> str:

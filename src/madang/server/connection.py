@@ -197,8 +197,8 @@ class Connection:
             self._joining.pop(name, None)
             if socket is not None and not socket.connected:
                 socket.abandon()
-        if socket is not None and socket.connected and name == "/" and type(server.parser) is DefaultParser:
-            self._main = socket
+        if name == "/" and type(server.parser) is DefaultParser:
+            self._main = self.sockets.get(name)
 
     async def _ask_middlewares(self, namespace: Namespace, socket: Socket) -> None:
         try:

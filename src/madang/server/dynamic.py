@@ -16,7 +16,7 @@ from .namespace import LIFE, HandlerRegistry, M, Middleware, Namespace
 if TYPE_CHECKING:
     from .server import Server
 
-Decide: TypeAlias = "Callable[[str, Any], bool | None | Awaitable[bool | None]]"
+Decide: TypeAlias = "Callable[[str, Any], bool | Awaitable[bool | None] | None]"
 
 
 class ParentNamespace(Operators, HandlerRegistry):

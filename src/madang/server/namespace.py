@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from ..adapters.adapter import EVERYONE, Adapter, BroadcastOptions
@@ -42,9 +43,7 @@ class HandlerRegistry:
     def on(self, event: str | int, *, concurrent: bool | None = None, thread: bool = False) -> Callable[[F], F]: ...
     @overload
     def on(self, event: str | int, handler: F, *, concurrent: bool | None = None, thread: bool = False) -> F: ...
-    def on(
-        self, event: str | int, handler: Any = None, *, concurrent: bool | None = None, thread: bool = False
-    ) -> Any:
+    def on(self, event: str | int, handler: Any = None, *, concurrent: bool | None = None, thread: bool = False) -> Any:
         """Handle an event for all sockets; the socket is the handler's first argument. Also a decorator.
 
         Args:
@@ -60,14 +59,14 @@ class HandlerRegistry:
             ReservedEventName: the name belongs to the protocol.
         """
         if handler is None:
-            return lambda function: self.on(event, function, concurrent=concurrent, thread=thread)
+            return partial(self.on, event, concurrent=concurrent, thread=thread)
         self._register(event, handler, concurrent=concurrent, thread=thread)
         return handler
 
     def once(self, event: str | int, handler: Any = None) -> Any:
         """Like `on`, for the first such event of any socket."""
         if handler is None:
-            return lambda function: self.once(event, function)
+            return partial(self.once, event)
         self._register(event, handler, once=True)
         return handler
 

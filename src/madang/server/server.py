@@ -44,9 +44,11 @@ class Server(NamespaceOperators, HandlerRegistry, Hosted):
 
         io = madang.Server(cors={"origin": "http://localhost:3000"})
 
+
         @io.on("chat message")
         async def chat_message(socket, text: str):
             io.emit("chat message", text)
+
 
         io.run(port=3000)
 
@@ -128,7 +130,7 @@ class Server(NamespaceOperators, HandlerRegistry, Hosted):
         if isinstance(name, str):
             namespace: Any = self._namespace(name if name.startswith("/") else f"/{name}")
         elif isinstance(name, re.Pattern) or callable(name):
-            namespace = ParentNamespace(self, name)
+            namespace = ParentNamespace(self, cast("Any", name))
             self._parents.append(namespace)
         else:
             raise OptionError(f"of() takes a name, a compiled pattern or a function, not {name!r}")

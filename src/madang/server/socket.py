@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 from asyncio import Future
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..adapters.adapter import BroadcastOptions
 from ..engine.transport import FORCED_CLOSE, SERVER_SHUTTING_DOWN
 from ..errors import HandlerError, SocketClosed, UsageError
 from ..events.acks import PendingAck
-from ..events.dispatch import Dispatcher, Waiting
-from ..events.handlers import Handler, HandlerTable
+from ..events.dispatch import Dispatcher
+from ..events.handlers import Handler
 from ..protocol.encoded import Encoded
 from ..protocol.parser import CONNECT, DISCONNECT, Packet
 from ..types import Room
@@ -120,16 +120,8 @@ class Socket(Dispatcher, Operators):
         "_data",
         "_end",
         "_life",
-        "_middlewares",
         "_outgoing",
-        "_own",
-        "_plain",
-        "_queue",
-        "_queued_bytes",
-        "_reading_paused",
         "_rooms",
-        "_shared",
-        "connected",
         "connection",
         "gone",
         "handshake",
@@ -139,20 +131,13 @@ class Socket(Dispatcher, Operators):
     )
 
     def __init__(self, namespace: Namespace, connection: Connection, auth: Any) -> None:
-        self.id: str = namespace.server.generate_socket_id()
+        super().__init__(namespace.handlers)
+        self.id = namespace.server.generate_socket_id()
         self.namespace = namespace
         self.connection = connection
         self.handshake = Handshake(connection.session.request, auth)
-        self.connected = False
         self.gone = False
         self.write: Callable[[Encoded], None] = connection.session.write
-        self._shared: HandlerTable = namespace.handlers
-        self._own: HandlerTable | None = None
-        self._plain = not namespace.handlers.any
-        self._queue: deque[Waiting] | None = None
-        self._queued_bytes = 0
-        self._reading_paused = False
-        self._middlewares: list[Callable[[list[Any]], Any]] | None = None
         self._data: dict[str, Any] | None = None
         self._acks: dict[int, AwaitsAnswer] | None = None
         self._life: dict[str, list[Handler]] | None = None
@@ -228,11 +213,11 @@ class Socket(Dispatcher, Operators):
             EncodeError: an argument cannot be sent.
         """
         check_event(event)
-        self._emit((event, *args))
+        self.emit_with((event, *args))
 
     def send(self, *args: Any) -> None:
         """Send the event ``message``."""
-        self._emit(("message", *args))
+        self.emit_with(("message", *args))
 
     def emit_with_ack(self, event: str | int, *args: Any, timeout: float | None = None) -> Future[Any]:
         """Send an event and get the client's answer. It is sent by this call, not when the result is awaited.
@@ -252,10 +237,11 @@ class Socket(Dispatcher, Operators):
         """
         return SocketOperator(self).emit_with_ack(event, *args, timeout=timeout)
 
-    def _emit(self, args: tuple[Any, ...], compress: bool = True, volatile: bool = False) -> None:
+    def emit_with(self, args: tuple[Any, ...], compress: bool = True, volatile: bool = False) -> None:
+        """Send an event, given as name and arguments, with the flags of a `SocketOperator`."""
         server = self.namespace.server
         if server.in_other_thread():
-            server.call_in_loop(self._emit, args, compress, volatile)
+            server.call_in_loop(self.emit_with, args, compress, volatile)
             return
         encoded = self.namespace.encode(args, None, compress)
         if volatile:
@@ -326,14 +312,14 @@ class Socket(Dispatcher, Operators):
         server's side: a handler's exception, an error of `use`, or a violation of the protocol.
         """
         if handler is None:
-            return lambda function: self.on(event, function, concurrent=concurrent, thread=thread)
+            return partial(self.on, event, concurrent=concurrent, thread=thread)
         self._register(event, handler, concurrent=concurrent, thread=thread)
         return handler
 
     def once(self, event: str | int, handler: Any = None) -> Any:
         """Like `on`, for the first such event."""
         if handler is None:
-            return lambda function: self.once(event, function)
+            return partial(self.once, event)
         self._register(event, handler, once=True)
         return handler
 
@@ -607,7 +593,7 @@ class Socket(Dispatcher, Operators):
         self.write(encoded)
 
     def _tell_error(self, payload: dict[str, Any]) -> None:
-        self._emit(("error", payload))
+        self.emit_with(("error", payload))
 
     def _local_error(self, error: Exception) -> None:
         for handler in tuple((self._life or {}).get("error", ())):
@@ -680,7 +666,7 @@ class SocketOperator(Operators):
     def emit(self, event: str | int, *args: Any) -> None:
         """Send an event. See `Socket.emit`."""
         check_event(event)
-        self._socket._emit((event, *args), self._compress, self._volatile)
+        self._socket.emit_with((event, *args), self._compress, self._volatile)
 
     def send(self, *args: Any) -> None:
         """Send the event ``message``."""

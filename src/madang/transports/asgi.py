@@ -34,8 +34,19 @@ class AsgiWebSocketTransport:
 
     name: TransportName = "websocket"
 
-    __slots__ = ("_close_code", "_draining", "_engine", "_outbox", "_queue", "_receive", "_reading", "_send", "_tasks")
-    __slots__ += ("buffered", "session")
+    __slots__ = (
+        "_close_code",
+        "_draining",
+        "_engine",
+        "_outbox",
+        "_queue",
+        "_reading",
+        "_receive",
+        "_send",
+        "_tasks",
+        "buffered",
+        "session",
+    )
 
     def __init__(self, engine: Engine, outbox: Outbox, tasks: Tasks, receive: Any, send: Any) -> None:
         self._engine = engine

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Final
 
+import picows.picows as _picows
 from picows import (
     WSCloseCode,
     WSFrame,
@@ -22,7 +23,6 @@ from picows import (
     WSUpgradeResponse,
     WSUpgradeResponseWithListener,
 )
-from picows.picows import WSProtocol  # not public: what adopts a connection that is open already
 
 from ..engine.engine import Engine
 from ..engine.http import Request
@@ -39,6 +39,9 @@ _CONTINUATION: Final = WSMsgType.CONTINUATION
 _MESSAGE: Final = 0x34
 _EARLY_FLUSH: Final = 256 * 1024
 """Bytes after which what waits is written before the turn ends."""
+
+_make_protocol: Final[Any] = vars(_picows)["WSProtocol"]
+"""Not public: the one class of picows that can adopt a connection which is open already."""
 
 _CLOSE_TIMEOUT: Final = 2.0
 """Seconds for the client to answer a close frame."""
@@ -60,7 +63,7 @@ class _Silent(logging.LoggerAdapter[logging.Logger]):
 _silent: Final = _Silent(logging.getLogger("madang.transport"), None)
 
 
-class WebSocketTransport(WSListener):  # type: ignore[misc]
+class WebSocketTransport(WSListener):
     """One WebSocket connection; see `madang.engine.transport.Transport`.
 
     Args:
@@ -82,8 +85,8 @@ class WebSocketTransport(WSListener):  # type: ignore[misc]
         "_outbox",
         "_paused",
         "_pending",
-        "_threshold",
         "_tcp",
+        "_threshold",
         "_write",
         "_ws",
         "session",
@@ -136,7 +139,7 @@ class WebSocketTransport(WSListener):  # type: ignore[misc]
         if self._ws is None or self._closing is not None:
             return
         self.flush()
-        self._ws.send_close(code)
+        self._ws.send_close(WSCloseCode(code))
         self._closing = asyncio.get_running_loop().call_later(_CLOSE_TIMEOUT, self._tcp.abort)
         self.resume_reading()
 
@@ -194,7 +197,7 @@ class WebSocketTransport(WSListener):  # type: ignore[misc]
         self._ws = transport
         self._tcp: Any = transport.underlying_transport
         self._write = self._tcp.write
-        self._outbox.live += 1
+        self._outbox.opened()
         assert self._admission is not None
         admission, request = self._admission
         self._admission = None
@@ -220,11 +223,11 @@ class WebSocketTransport(WSListener):  # type: ignore[misc]
             self._closing = None
         self._frames.clear()
         self._ws = None
-        self._outbox.live -= 1
+        self._outbox.closed()
         session, self.session = self.session, None
         if session is None:
             return
-        handshake = transport.close_handshake
+        handshake: Any = transport.close_handshake  # None if there was none, whatever its type says
         if handshake is not None and handshake.recv is None and handshake.sent is not None:
             # picows has found a violation of RFC 6455 and closed
             session.transport_closed(self, TRANSPORT_ERROR, handshake.sent.reason)
@@ -289,10 +292,10 @@ class WebSocketTransport(WSListener):  # type: ignore[misc]
         """The client's close frame: answer it, and end the connection."""
         self.session = None
         ws = self._ws
-        if ws is not None and not ws.is_close_frame_sent:
-            self.flush()
-            ws.send_close(WSCloseCode.OK)
         if ws is not None:
+            if not ws.is_close_frame_sent:
+                self.flush()
+                ws.send_close(WSCloseCode.OK)
             ws.disconnect()
         if session is not None:
             session.transport_closed(self, TRANSPORT_CLOSE, "websocket connection closed")
@@ -316,7 +319,7 @@ def adopt_connection(
             return transport
         return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(list(headers)), transport)
 
-    protocol: Any = WSProtocol(
+    protocol = _make_protocol(
         None,  # host and port: a client's
         None,  # path: a client's
         False,  # is_client_side
