@@ -157,15 +157,10 @@ class Engine(Listeners, Hosted):
         session = self._open(session_id, transport, request)
         transport.session = session
         body = self._open_packet(session, self.options.upgrades)
-        response = Response(200, body, "text/plain; charset=UTF-8")
-        if "j" in request.query:
-            transport.send_control(body)
-            transport.poll(exchange)
-            self.tell("connection", session)
-            return
+        response = transport.response(request, body, compress=False, initial=True)
         if self._cookie is not None:
             response.headers.append(("set-cookie", self._cookie(session.id)))
-        exchange.respond(self.decorated(response, request, initial=True))
+        exchange.respond(response)
         self.tell("connection", session)
 
     def _answer_lingering(self, exchange: Exchange) -> bool:

@@ -121,7 +121,7 @@ class Exchange:
         answered: called once, with the response.
     """
 
-    __slots__ = ("_answered", "body_limit", "on_abort", "on_body", "request", "response")
+    __slots__ = ("_answered", "body_limit", "on_abort", "on_body", "on_too_large", "request", "response")
 
     def __init__(self, request: Request, answered: Callable[[Response], object]) -> None:
         self.request = request
@@ -129,6 +129,7 @@ class Exchange:
         self.response: Response | None = None
         self.on_body: Callable[[bytes], object] | None = None
         self.on_abort: Callable[[], object] | None = None
+        self.on_too_large: Callable[[Exchange], object] | None = None
         self.body_limit = 0
 
     @property
@@ -152,7 +153,8 @@ class Exchange:
 
     def body_too_large(self) -> None:
         """The host has read more than `body_limit` bytes and stopped; the session stays usable."""
-        self.respond(Response(413))
+        if self.on_too_large is not None:
+            self.on_too_large(self)
 
     def abort(self) -> None:
         """The client went away before it was answered."""
@@ -166,3 +168,4 @@ class Exchange:
         self._answered = None
         self.on_abort = None
         self.on_body = None
+        self.on_too_large = None

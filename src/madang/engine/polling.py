@@ -27,6 +27,7 @@ COMPRESSION_THRESHOLD: Final = 1024
 """Bytes from which on a response is compressed."""
 
 _WBITS: Final = {"gzip": 31, "deflate": 15}
+_QUALITY: Final = re.compile(r"\s*q=([01](?:\.[0-9]{0,3})?)\s*").fullmatch
 _NOT_DIGITS: Final = re.compile(r"[^0-9]")
 _NEWLINES: Final = re.compile(r"(\\)?\\n")
 _NOOP: Final = Encoded(b"6")
@@ -89,8 +90,8 @@ class PollingTransport:
         """Send a packet that is no message."""
         self.send(Encoded(packet, (), False))
 
-    def close(self, code: int = 1000) -> None:
-        """End the open poll with ``1``, after what waits; with none open, the next ones learn of it."""
+    def close(self, code: int = 1000, *, linger: bool = True) -> None:
+        """End the open poll with ``1``, after what waits; with none open, the next ones may learn of it."""
         if self._ended:
             return
         self._ended = True
@@ -98,19 +99,14 @@ class PollingTransport:
         if self._poll is not None:
             self._queue.append(_CLOSE)
             self._flush_now()
-        elif self.session is not None:
+        elif linger and self.session is not None:
             self._engine.linger(self.session.id, self)
         self.session = None
 
     def abort(self) -> None:
-        """End the open poll with ``1``; nothing is kept for later ones."""
-        self._ended = True
+        """End the open poll with ``1``; what waits is dropped, and nothing is kept for later polls."""
         self._queue.clear()
-        self._release_post()
-        if self._poll is not None:
-            self._queue.append(_CLOSE)
-            self._flush_now()
-        self.session = None
+        self.close(linger=False)
 
     def pause_reading(self) -> None:
         """Hold back the answer to POSTs, so that the client sends no more."""
@@ -121,7 +117,6 @@ class PollingTransport:
         self._paused = False
         held, self._held = self._held, None
         if held is not None:
-            self._post = None
             self._answer_post(held)
 
     # what the engine calls
@@ -130,7 +125,7 @@ class PollingTransport:
         """A GET of the session."""
         session = self.session
         if self._poll is not None:
-            exchange.respond(Response(400))
+            self._refuse(exchange)
             if session is not None:
                 session.fail(TRANSPORT_ERROR, "overlap from client")
             return
@@ -146,20 +141,21 @@ class PollingTransport:
         """A POST of the session, whose body is still to be read."""
         session = self.session
         if session is None:  # it ended while the request was on its way
-            exchange.respond(Response(400))
+            self._refuse(exchange)
             return
-        if self._post is not None and self._post.open:
-            exchange.respond(Response(400))
+        if self._held is not None or (self._post is not None and self._post.open):
+            self._refuse(exchange)
             session.fail(TRANSPORT_ERROR, "data request overlap from client")
             return
         headers = exchange.request.headers
         if headers.get("content-type", "").startswith("application/octet-stream"):
-            exchange.respond(Response(400))
+            self._refuse(exchange)
             session.fail(TRANSPORT_ERROR, "invalid content")
             return
         limit = self._engine.options.max_http_buffer_size
         length = headers.get("content-length", "")
         exchange.body_limit = limit
+        exchange.on_too_large = self._too_large
         if length.isdecimal() and (len(length) > 15 or int(length) > limit):
             exchange.body_too_large()
             return
@@ -183,11 +179,19 @@ class PollingTransport:
         self.session = None
         return waiting
 
+    def _refuse(self, exchange: Exchange) -> None:
+        exchange.respond(self._engine.decorated(Response(400), exchange.request))
+
+    def _too_large(self, exchange: Exchange) -> None:
+        exchange.respond(self._engine.decorated(Response(413), exchange.request))
+
     def _release_post(self) -> None:
         held, self._held = self._held, None
         if held is not None:
-            self._post = None
             self._answer_post(held)
+        unread, self._post = self._post, None
+        if unread is not None:
+            self._refuse(unread)
 
     def _poll_aborted(self) -> None:
         self._poll = None
@@ -203,22 +207,20 @@ class PollingTransport:
             self.session = None
 
     def _body_received(self, body: bytes) -> None:
-        exchange = self._post
+        exchange, self._post = self._post, None
         if exchange is None:
             return
         try:
             packets = engineio.split_payload(_form_data(body) if "j" in exchange.request.query else body)
             whole = self._dispatch(packets)
         except PacketError as error:
-            self._post = None
-            exchange.respond(self._engine.decorated(Response(400), exchange.request))
+            self._refuse(exchange)
             if self.session is not None:
                 self.session.fail(PARSE_ERROR, error)
             return
         if whole and self._paused and not self._ended:
             self._held = exchange
         else:
-            self._post = None
             self._answer_post(exchange, whole)
 
     def _dispatch(self, packets: list[bytes]) -> bool:
@@ -265,11 +267,12 @@ class PollingTransport:
         self.buffered = 0
         body = engineio.join_payload([encoded.payload or encoded.make_payload() for encoded in queue])
         compress = any(encoded.compress for encoded in queue)
-        exchange.respond(self._response(exchange.request, body, compress))
+        exchange.respond(self.response(exchange.request, body, compress=compress))
         if self.session is not None:
             self.session.drained()
 
-    def _response(self, request: Request, body: bytes, compress: bool) -> Response:
+    def response(self, request: Request, body: bytes, *, compress: bool, initial: bool = False) -> Response:
+        """The answer to a poll: plain, or as the script that a JSONP client asks for."""
         index = request.query.get("j")
         if index is None:
             response = Response(200, body, "text/plain; charset=UTF-8")
@@ -278,19 +281,24 @@ class PollingTransport:
         options = self._engine.options
         if compress and options.http_compression and len(response.body) >= COMPRESSION_THRESHOLD:
             _compress(request, response)
-        return self._engine.decorated(response, request)
+        return self._engine.decorated(response, request, initial=initial)
 
 
 def _compress(request: Request, response: Response) -> None:
-    """Compress the body with what the client names first (gzip or deflate)."""
+    """Compress the body with what the client likes best; of equals, what it names first (RFC 9110, section 12.5.3)."""
+    weights: dict[str, float] = {}
     for entry in request.headers.get("accept-encoding", "").lower().split(","):
         name, _, parameters = entry.partition(";")
-        wbits = _WBITS.get(name.strip())
-        if wbits is not None and parameters.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000"):
-            compressor = zlib.compressobj(6, zlib.DEFLATED, wbits)
-            response.body = compressor.compress(response.body) + compressor.flush()
-            response.headers.append(("content-encoding", name.strip()))
-            return
+        match = _QUALITY(parameters)
+        weights.setdefault(name.strip(), float(match.group(1)) if match is not None else 1.0)
+    if "*" in weights:
+        weights.setdefault("gzip", weights["*"])
+    wanted = [name for name, weight in weights.items() if name in _WBITS and weight > 0]
+    if wanted:
+        best = max(wanted, key=weights.__getitem__)
+        compressor = zlib.compressobj(6, zlib.DEFLATED, _WBITS[best])
+        response.body = compressor.compress(response.body) + compressor.flush()
+        response.headers.append(("content-encoding", best))
 
 
 def _javascript(index: str, body: bytes) -> bytes:

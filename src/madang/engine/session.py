@@ -52,6 +52,7 @@ class Session(Listeners):
     """
 
     __slots__ = (
+        "_awaits_pong",
         "_engine",
         "_taps",
         "close_reason",
@@ -91,6 +92,7 @@ class Session(Listeners):
         self.on_binary: Callable[[bytes], None] = _drop
         self._engine: Engine = engine
         self._taps = False
+        self._awaits_pong = False
         self.write: Callable[[Encoded], None] = transport.send if self.supports_binary else self._write_base64
 
     def __repr__(self) -> str:
@@ -174,7 +176,10 @@ class Session(Listeners):
                 self.fail(PARSE_ERROR, error)
             else:
                 self.on_binary(data)
-        elif kind not in (engineio.UPGRADE, engineio.NOOP, engineio.OPEN):  # those three are ignored, as in Node
+        elif kind in (engineio.UPGRADE, engineio.NOOP, engineio.OPEN):  # ignored, as in Node
+            if self._awaits_pong:
+                self._alive()
+        else:
             self.fail(PARSE_ERROR, "unknown packet type" if packet else "empty packet")
 
     def transport_closed(self, transport: Transport, reason: CloseReason, description: object = None) -> None:
@@ -188,13 +193,14 @@ class Session(Listeners):
             self.failed = True
             transport = self.transport
             self._end(reason, description)
-            transport.close(code)
+            transport.close(code, linger=reason == FORCED_CLOSE)
 
     # what the engine calls
 
     def ping(self) -> None:
         """Send a ping; any packet that comes before the pong gives it one more `ping_timeout`."""
         self.transport.send_control(b"2")
+        self._awaits_pong = True
         self.on_text = self._text_after_ping
         self.on_binary = self._binary_after_ping
 
@@ -203,7 +209,7 @@ class Session(Listeners):
         if self.open:
             transport = self.transport
             self._end(PING_TIMEOUT, None)
-            transport.abort()
+            transport.close(linger=False)
 
     def switch_transport(self, transport: Transport) -> None:
         """Use `transport` from now on; the old one is left to itself."""
@@ -228,6 +234,7 @@ class Session(Listeners):
         self._set_receiving()
 
     def _set_receiving(self) -> None:
+        self._awaits_pong = False
         receiver = self.receiver
         if receiver is None or not self.open:
             return

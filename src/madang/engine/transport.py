@@ -42,8 +42,14 @@ class Transport(Protocol):
         """Send a packet that is no message, such as ``b"2"``."""
         ...
 
-    def close(self, code: int = 1000) -> None:
-        """Send what waits, then end the connection in an orderly way; `code` is for WebSocket."""
+    def close(self, code: int = 1000, *, linger: bool = True) -> None:
+        """Send what waits, then end the connection in an orderly way.
+
+        Args:
+            code: the close code, for WebSocket.
+            linger: whether a client that polls but has no poll open just now is to learn of it from its next ones; if
+                not, those are told that the session is unknown.
+        """
         ...
 
     def abort(self) -> None:

@@ -316,4 +316,6 @@ def _values(result: Any) -> Sequence[Any]:
     """What a handler returned as the values of an acknowledgement."""
     if result is None:
         return ()
-    return cast("tuple[Any, ...]", result) if type(result) is tuple else (result,)
+    if type(result) is tuple:
+        return cast("tuple[Any, ...]", result)  # type: ignore[redundant-cast]
+    return (result,)

@@ -58,10 +58,12 @@ class Handler:
         once: bool = False,
         concurrent: bool = False,
         thread: bool = False,
+        from_client: bool = True,
     ) -> None:
         if not callable(function):
             raise HandlerError(f"the handler of {event!r} must be callable, not {function!r}")
-        signature = signature_of(function, int(takes_socket), event.types if isinstance(event, Event) else ())
+        types = event.types if isinstance(event, Event) else ()
+        signature = signature_of(function, int(takes_socket), types, checked=from_client)
         self.event = event
         self.original = function
         self.takes_socket = takes_socket

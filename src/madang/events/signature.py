@@ -146,21 +146,30 @@ class Signature:
         return converted
 
 
-def signature_of(function: Callable[..., Any], skip: int, types: tuple[Any, ...] = ()) -> Signature:
+def signature_of(
+    function: Callable[..., Any], skip: int, types: tuple[Any, ...] = (), *, checked: bool = True
+) -> Signature:
     """Read a handler's signature; the result is kept for functions that share their code.
 
     Args:
         function: the handler.
         skip: how many leading parameters are not the client's (the socket).
         types: for parameters without annotation.
+        checked: whether annotations are checked against values; not for what the server itself tells.
 
     Raises:
         HandlerError: it cannot be called with a client's arguments; the message names the parameter.
     """
-    annotations: dict[str, Any] = getattr(function, "__annotations__", {})
+    if not checked:
+        return _read(function, skip, types, {})
+    annotations: dict[str, Any] = dict(getattr(function, "__annotations__", {}))
+    annotations.pop("return", None)
     code = getattr(function, "__code__", None)
+    if code is not None and not inspect.ismethod(function):
+        for name in code.co_varnames[: min(skip, code.co_argcount)]:
+            annotations.pop(name, None)  # the socket's may name what is only imported for type checkers
     hints, own = _resolve(function, annotations)
-    key = (code, skip, types, tuple(hints.items()), getattr(function, "__defaults__", None) is None) if own else None
+    key = (code, skip, types, tuple(hints.items()), len(getattr(function, "__defaults__", None) or ())) if own else None
     try:
         if code is not None and key is not None and key in _cache:
             return _cache[key]
@@ -210,7 +219,7 @@ def _resolve(function: Callable[..., Any], annotations: dict[str, Any]) -> tuple
     resolved: dict[str, Any] = {}
     own = True
     for name, value in annotations.items():
-        if not isinstance(value, str) or name == "return":
+        if not isinstance(value, str):
             resolved[name] = value
             continue
         try:
@@ -218,7 +227,6 @@ def _resolve(function: Callable[..., Any], annotations: dict[str, Any]) -> tuple
         except NameError:
             own = False
             resolved[name] = _evaluate_nearby(function, name, value, scope)
-    resolved.pop("return", None)
     return resolved, own
 
 

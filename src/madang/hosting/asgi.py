@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from asyncio import Future
@@ -159,12 +160,15 @@ async def _respond(response: Response, send: Any) -> None:
 
 
 async def _http(engine: Engine, runtime: Runtime, request: Request, receive: Any, send: Any) -> None:
-    future: Future[Response] = runtime.loop.create_future()
+    future: Future[Response | None] = runtime.loop.create_future()
     exchange = Exchange(request, lambda response: None if future.done() else future.set_result(response))
     try:
         await engine.handle(exchange)
         if exchange.on_body is not None:
-            await _read_body(exchange, receive)
+            reader = runtime.tasks.start(_read_body(exchange, receive))
+            if reader is not None:  # the body is not all there; the session may end while it comes
+                await asyncio.wait((reader, future), return_when=asyncio.FIRST_COMPLETED)
+                reader.cancel()
         if exchange.open:
             watcher = runtime.tasks.start(_watch(exchange, receive, future))
             try:
@@ -198,12 +202,13 @@ async def _read_body(exchange: Exchange, receive: Any) -> None:
             return
 
 
-async def _watch(exchange: Exchange, receive: Any, future: Future[Response]) -> None:
+async def _watch(exchange: Exchange, receive: Any, future: Future[Response | None]) -> None:
     """Tell the exchange when its client goes away."""
     while (await receive())["type"] == "http.request":
         pass
     exchange.abort()
-    future.cancel()
+    if not future.done():
+        future.set_result(None)
 
 
 async def _websocket(engine: Engine, runtime: Runtime, request: Request, receive: Any, send: Any) -> None:

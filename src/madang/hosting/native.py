@@ -161,6 +161,8 @@ class _Server(uvicorn.Server):
         self._hosted = hosted
         self._signals = signals
         self.ready = asyncio.Event()
+        self._exit = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         self.runtime: Runtime | None = None
 
     @contextmanager
@@ -174,7 +176,19 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # a second Ctrl-C does not wait; the signal is not raised again afterwards, since the server has ended cleanly
         self.force_exit = self.should_exit
+        self.stop()
+        self._loop.call_soon_threadsafe(self._exit.set)  # wakes the loop
+
+    def stop(self) -> None:
+        """End `main_loop`."""
         self.should_exit = True
+        self._exit.set()
+
+    async def main_loop(self) -> None:
+        # uvicorn looks ten times a second whether to stop; here it is told, and only the date header needs a tick
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._exit.wait(), 1.0)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self.runtime = runtime_of(self._hosted.engine)
@@ -207,7 +221,7 @@ class _Running:
 
     async def stop(self) -> None:
         """Close all clients, then the server."""
-        self._server.should_exit = True
+        self._server.stop()
         await self._task
 
 

@@ -13,7 +13,7 @@ from ..errors import HandlerError
 from ..events.handlers import Handler, HandlerTable
 from ..protocol.encoded import Encoded
 from ..types import Room
-from .broadcast import BroadcastOperator, NamespaceOperators
+from .broadcast import BroadcastOperator, NamespaceOperators, check_event
 
 if TYPE_CHECKING:
     from .dynamic import ParentNamespace
@@ -63,6 +63,10 @@ class HandlerRegistry:
         self._register(event, handler, concurrent=concurrent, thread=thread)
         return handler
 
+    @overload
+    def once(self, event: str | int) -> Callable[[F], F]: ...
+    @overload
+    def once(self, event: str | int, handler: F) -> F: ...
     def once(self, event: str | int, handler: Any = None) -> Any:
         """Like `on`, for the first such event of any socket."""
         if handler is None:
@@ -79,12 +83,12 @@ class HandlerRegistry:
         else:
             self.handlers.remove(event, handler)
 
-    def on_any(self, listener: Any) -> Any:
+    def on_any(self, listener: F) -> F:
         """Call `listener(socket, event, *args)` for every event before its handlers. Also a decorator.
 
         If the client asked for an acknowledgement, an `Ack` is the last argument.
         """
-        self.handlers.any.append(Handler("*", listener, takes_socket=True))
+        self.handlers.any.append(Handler("*", listener, takes_socket=True, from_client=False))
         self._listening_changed()
         return listener
 
@@ -100,14 +104,11 @@ class HandlerRegistry:
     def _register(self, event: str | int, handler: Any, *, concurrent: bool | None = None, **how: Any) -> None:
         name = _ALIASES.get(str(event), event)
         overlap = self.server.options.concurrent if concurrent is None else concurrent
-        registered = Handler(event, handler, takes_socket=True, concurrent=overlap, **how)
         if name in self.life:
-            self.life[str(name)].append(registered)
+            self.life[str(name)].append(Handler(event, handler, takes_socket=True, from_client=False, **how))
             return
-        from .broadcast import check_event
-
         check_event(event)
-        self.handlers.add(registered)
+        self.handlers.add(Handler(event, handler, takes_socket=True, concurrent=overlap, **how))
 
 
 class Namespace(NamespaceOperators, HandlerRegistry):

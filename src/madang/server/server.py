@@ -170,7 +170,7 @@ class Server(NamespaceOperators, HandlerRegistry, Hosted):
 
     def on_error(self, handler: F) -> F:
         """Tell `handler(error, socket, event)` of each exception that a handler has raised. A decorator."""
-        self._error_handlers.append(Handler("error", handler, takes_socket=False))
+        self._error_handlers.append(Handler("error", handler, takes_socket=False, from_client=False))
         return handler
 
     def on_server_side(self, event: str) -> Callable[[F], F]:
@@ -193,7 +193,7 @@ class Server(NamespaceOperators, HandlerRegistry, Hosted):
 
     def _register(self, event: str | int, handler: Any, *, concurrent: bool | None = None, **how: Any) -> None:
         if event == "connect_error":
-            self._refusal_handlers.append(Handler("connect_error", handler, takes_socket=False))
+            self._refusal_handlers.append(Handler("connect_error", handler, takes_socket=False, from_client=False))
         else:
             super()._register(event, handler, concurrent=concurrent, **how)
 

@@ -7,7 +7,7 @@ from asyncio import Future
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
 from ..adapters.adapter import BroadcastOptions
 from ..engine.transport import FORCED_CLOSE, SERVER_SHUTTING_DOWN
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .namespace import Namespace
     from .server import Server
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 logger = logging.getLogger("madang.server")
 
@@ -305,6 +307,10 @@ class Socket(Dispatcher, Operators):
 
     # listening
 
+    @overload
+    def on(self, event: str | int, *, concurrent: bool | None = None, thread: bool = False) -> Callable[[F], F]: ...
+    @overload
+    def on(self, event: str | int, handler: F, *, concurrent: bool | None = None, thread: bool = False) -> F: ...
     def on(self, event: str | int, handler: Any = None, *, concurrent: bool | None = None, thread: bool = False) -> Any:
         """Handle an event of this socket alone. Also a decorator; see `Namespace.on`.
 
@@ -316,6 +322,10 @@ class Socket(Dispatcher, Operators):
         self._register(event, handler, concurrent=concurrent, thread=thread)
         return handler
 
+    @overload
+    def once(self, event: str | int) -> Callable[[F], F]: ...
+    @overload
+    def once(self, event: str | int, handler: F) -> F: ...
     def once(self, event: str | int, handler: Any = None) -> Any:
         """Like `on`, for the first such event."""
         if handler is None:
@@ -347,16 +357,17 @@ class Socket(Dispatcher, Operators):
 
     def _register(self, event: str | int, handler: Any, *, concurrent: bool | None = None, **how: Any) -> None:
         overlap = self.namespace.server.options.concurrent if concurrent is None else concurrent
-        registered = Handler(event, handler, takes_socket=False, concurrent=overlap, **how)
         if event in OWN_LIFE:
             if self._life is None:
                 self._life = {}
-            self._life.setdefault(str(event), []).append(registered)
+            self._life.setdefault(str(event), []).append(
+                Handler(event, handler, takes_socket=False, from_client=False, **how)
+            )
             return
         check_event(event)
-        self._own_table().add(registered)
+        self._own_table().add(Handler(event, handler, takes_socket=False, concurrent=overlap, **how))
 
-    def use(self, middleware: Any) -> Any:
+    def use(self, middleware: F) -> F:
         """Call `middleware(event)` with the list ``[name, *args]`` of each event before its handlers; it may change it.
 
         Raising drops the event and gives the error to ``error`` handlers; the client is not told. May be a coroutine
@@ -368,18 +379,18 @@ class Socket(Dispatcher, Operators):
         self.refresh_dispatch()
         return middleware
 
-    def on_any(self, listener: Any) -> Any:
+    def on_any(self, listener: F) -> F:
         """Call `listener(event, *args)` for every event before its handlers. Also a decorator.
 
         If the client asked for an acknowledgement, an `Ack` is the last argument.
         """
-        self._own_table().any.append(Handler("*", listener, takes_socket=False))
+        self._own_table().any.append(Handler("*", listener, takes_socket=False, from_client=False))
         self.refresh_dispatch()
         return listener
 
-    def prepend_any(self, listener: Any) -> Any:
+    def prepend_any(self, listener: F) -> F:
         """Like `on_any`, before the others."""
-        self._own_table().any.insert(0, Handler("*", listener, takes_socket=False))
+        self._own_table().any.insert(0, Handler("*", listener, takes_socket=False, from_client=False))
         self.refresh_dispatch()
         return listener
 
@@ -393,13 +404,13 @@ class Socket(Dispatcher, Operators):
         """The listeners of `on_any`, in order."""
         return [handler.original for handler in (self._own.any if self._own is not None else ())]
 
-    def on_any_outgoing(self, listener: Any) -> Any:
+    def on_any_outgoing(self, listener: F) -> F:
         """Call `listener(event, *args)`, a plain function, for every event sent to this client. Also a decorator."""
         self._outgoing = [*(self._outgoing or ()), listener]
         self.refresh_write()
         return listener
 
-    def prepend_any_outgoing(self, listener: Any) -> Any:
+    def prepend_any_outgoing(self, listener: F) -> F:
         """Like `on_any_outgoing`, before the others."""
         self._outgoing = [listener, *(self._outgoing or ())]
         self.refresh_write()

@@ -79,7 +79,7 @@ class AsgiWebSocketTransport:
         """Send a packet that is no message."""
         self.send(Encoded(packet))
 
-    def close(self, code: int = 1000) -> None:
+    def close(self, code: int = 1000, *, linger: bool = True) -> None:
         """Send what waits, then close."""
         self.session = None
         if self._close_code is None:

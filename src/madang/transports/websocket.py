@@ -133,7 +133,7 @@ class WebSocketTransport(WSListener):
         """Send a packet that is no message."""
         self._send_frame(websocket_frame(1, packet))
 
-    def close(self, code: int = 1000) -> None:
+    def close(self, code: int = 1000, *, linger: bool = True) -> None:
         """Send what waits and a close frame, and give the client a short time to answer it."""
         self.session = None
         if self._ws is None or self._closing is not None:
@@ -227,12 +227,7 @@ class WebSocketTransport(WSListener):
         session, self.session = self.session, None
         if session is None:
             return
-        handshake: Any = transport.close_handshake  # None if there was none, whatever its type says
-        if handshake is not None and handshake.recv is None and handshake.sent is not None:
-            # picows has found a violation of RFC 6455 and closed
-            session.transport_closed(self, TRANSPORT_ERROR, handshake.sent.reason)
-        else:
-            session.transport_closed(self, TRANSPORT_CLOSE, "websocket connection closed")
+        self._tell_end(session, transport)
 
     def pause_writing(self) -> None:
         """The event loop's buffer is over its mark: the client is slow."""
@@ -292,12 +287,21 @@ class WebSocketTransport(WSListener):
         """The client's close frame: answer it, and end the connection."""
         self.session = None
         ws = self._ws
+        if session is not None and ws is not None:
+            self._tell_end(session, ws)
         if ws is not None:
             if not ws.is_close_frame_sent:
                 self.flush()
                 ws.send_close(WSCloseCode.OK)
             ws.disconnect()
-        if session is not None:
+
+    def _tell_end(self, session: Session | Upgrade, ws: WSTransport) -> None:
+        """Tell a session, which has not closed by itself, why its connection has ended."""
+        handshake: Any = ws.close_handshake  # None if there was none, whatever its type says
+        if handshake is not None and handshake.sent is not None and not handshake.recv_then_sent:
+            # picows has found a violation of RFC 6455, or too large a frame, and closed
+            session.transport_closed(self, TRANSPORT_ERROR, handshake.sent.reason)
+        else:
             session.transport_closed(self, TRANSPORT_CLOSE, "websocket connection closed")
 
 
