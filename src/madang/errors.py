@@ -96,14 +96,16 @@ class HandshakeError(ProtocolError):
         code: the Engine.IO error code, 0 to 5.
         message: the text that the client is told.
         context: facts for the server's own eyes, such as ``{"name": "TRANSPORT_MISMATCH"}``.
-        status: the HTTP status of the answer: 403 for code 4, else 400.
+        status: the HTTP status of the answer: 403 for code 4, 503 when the server is shutting down, else 400.
     """
 
-    def __init__(self, code: int, message: str | None = None, context: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, code: int, message: str | None = None, context: dict[str, Any] | None = None, *, status: int | None = None
+    ) -> None:
         self.code = code
         self.message = message if message is not None else HANDSHAKE_MESSAGES[code]
         self.context = context if context is not None else {}
-        self.status = 403 if code == 4 else 400
+        self.status = status or (403 if code == 4 else 400)
         super().__init__(self.message)
 
 

@@ -355,6 +355,8 @@ class Engine(Listeners, Hosted):
 
     async def _approve(self, request: Request) -> str:
         """Ask the user's own hooks about a handshake; the id of the new session."""
+        if self.closing:
+            raise HandshakeError(3, "the server is shutting down", {"name": "SHUTTING_DOWN"}, status=503)
         if self.options.allow_request is not None:
             await self._ask(self.options.allow_request, request)
         if request.query.get("EIO") != "4":

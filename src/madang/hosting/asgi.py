@@ -13,7 +13,7 @@ from ..engine.host import Hosted
 from ..engine.http import Exchange, Request, Response
 from ..errors import HandshakeError
 from ..transports.asgi import AsgiWebSocketTransport
-from .runtime import Runtime, runtime_of
+from .runtime import Runtime, runtime_of, started
 
 logger = logging.getLogger("madang.hosting")
 
@@ -40,7 +40,7 @@ class ASGIApp:
         if self.app is None:
             await answer(self.io, scope, receive, send)
         elif scope["type"] == "lifespan":
-            runtime_of(self.io.engine)
+            started(self.io.engine)
             await _lifespan_around(self.io, self.app, scope, receive, send)
         elif _path_for(self.io.engine, scope) is not None:
             await answer(self.io, scope, receive, send)
@@ -104,6 +104,7 @@ async def _lifespan(app: Hosted, receive: Any, send: Any) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
+            started(app.engine)
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             await app.close()

@@ -29,7 +29,7 @@ from ..errors import HandshakeError, OptionError
 from ..tasks import start_eagerly
 from ..transports.websocket import WebSocketTransport, adopt_connection
 from .asgi import ASGIApp
-from .runtime import Runtime, runtime_of
+from .runtime import Runtime, runtime_of, started
 
 logger = logging.getLogger("madang.hosting")
 
@@ -191,7 +191,7 @@ class _Server(uvicorn.Server):
                 await asyncio.wait_for(self._exit.wait(), 1.0)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self.runtime = runtime_of(self._hosted.engine)
+        self.runtime = started(self._hosted.engine)
         await super().startup(sockets)
         self.ready.set()
 

@@ -30,6 +30,13 @@ class Runtime:
 _runtimes: WeakKeyDictionary[Engine, Runtime] = WeakKeyDictionary()
 
 
+def started(engine: Engine) -> Runtime:
+    """The runtime of an engine that begins to serve, for the first time or again."""
+    runtime = runtime_of(engine)
+    engine.bind(runtime.loop)
+    return runtime
+
+
 def runtime_of(engine: Engine) -> Runtime:
     """The runtime of `engine` on the running loop; binds the engine to that loop."""
     loop = asyncio.get_running_loop()

@@ -1,9 +1,10 @@
 """The Socket.IO server: namespaces, sockets, middlewares and broadcasts."""
 
 from .broadcast import BroadcastOperator
+from .handshake import Handshake
 from .namespace import Namespace
 from .options import ServerOptions
 from .server import Server
-from .socket import Handshake, Socket
+from .socket import Socket
 
 __all__ = ["BroadcastOperator", "Handshake", "Namespace", "Server", "ServerOptions", "Socket"]

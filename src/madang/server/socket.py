@@ -5,20 +5,20 @@ from __future__ import annotations
 import logging
 from asyncio import Future
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
 from ..adapters.adapter import BroadcastOptions
 from ..engine.transport import FORCED_CLOSE, SERVER_SHUTTING_DOWN
-from ..errors import HandlerError, SocketClosed, UsageError
-from ..events.acks import PendingAck
+from ..errors import HandlerError, UsageError
 from ..events.dispatch import Dispatcher
 from ..events.handlers import Handler
 from ..protocol.encoded import Encoded
 from ..protocol.parser import CONNECT, DISCONNECT, Packet
 from ..types import Room
 from .broadcast import BroadcastOperator, Operators, as_rooms, check_event
+from .handshake import Handshake
+from .operator import SocketOperator
 
 if TYPE_CHECKING:
     from ..engine.http import Request
@@ -36,58 +36,6 @@ OWN_LIFE: Final = ("disconnecting", "disconnect", "error")
 
 END_GRACE: Final = 5.0
 """Seconds for which a socket's end waits for the handler that is still running."""
-
-
-class Handshake:
-    """What a client presented when it joined a namespace.
-
-    Attributes:
-        auth: the `auth` object that came with CONNECT; empty if there was none.
-        issued: seconds since 1970 when the connection was made.
-    """
-
-    __slots__ = ("_request", "auth", "issued")
-
-    def __init__(self, request: Request | None, auth: Any) -> None:
-        self._request = request
-        self.auth: dict[str, Any] = auth if auth is not None else {}
-        self.issued = request.received_at if request is not None else 0.0
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The headers of the first request, names in lower case."""
-        return self._request.headers if self._request is not None else {}
-
-    @property
-    def query(self) -> dict[str, str]:
-        """The query of the first request."""
-        return self._request.query if self._request is not None else {}
-
-    @property
-    def url(self) -> str:
-        """Path and query of the first request."""
-        return self._request.url if self._request is not None else ""
-
-    @property
-    def address(self) -> str | None:
-        """The client's address; behind a trusted proxy the one that it tells."""
-        remote = self._request.remote if self._request is not None else None
-        return remote[0] if remote is not None else None
-
-    @property
-    def time(self) -> datetime:
-        """When the connection was made, in UTC."""
-        return datetime.fromtimestamp(self.issued, UTC)
-
-    @property
-    def secure(self) -> bool:
-        """Whether the connection is encrypted; True as well if there was no request."""
-        return self._request is None or self._request.scheme == "https"
-
-    @property
-    def xdomain(self) -> bool:
-        """Whether a browser came from a page of another origin, or said which at all."""
-        return "origin" in self.headers
 
 
 class AwaitsAnswer(Protocol):
@@ -637,72 +585,6 @@ class Socket(Dispatcher, Operators):
 
     def _queue_reached_end(self) -> None:
         self._finish()
-
-
-class SocketOperator(Operators):
-    """A socket with flags for what is sent to it; immutable, and made by `socket.volatile` and its like."""
-
-    __slots__ = ("_compress", "_socket", "_timeout", "_volatile")
-
-    def __init__(
-        self, socket: Socket, *, volatile: bool = False, compress: bool = True, timeout: float | None = None
-    ) -> None:
-        self._socket = socket
-        self._volatile = volatile
-        self._compress = compress
-        self._timeout = timeout
-
-    @property
-    def volatile(self) -> SocketOperator:
-        """What is sent is lost if it could not leave at once."""
-        return SocketOperator(self._socket, volatile=True, compress=self._compress, timeout=self._timeout)
-
-    def compress(self, compress: bool) -> SocketOperator:
-        """Whether polling responses that carry the message may be compressed."""
-        return SocketOperator(self._socket, volatile=self._volatile, compress=compress, timeout=self._timeout)
-
-    def timeout(self, seconds: float) -> SocketOperator:
-        """How long `emit_with_ack` waits, in seconds."""
-        return SocketOperator(self._socket, volatile=self._volatile, compress=self._compress, timeout=seconds)
-
-    @property
-    def broadcast(self) -> BroadcastOperator:
-        """Everyone in the namespace but this socket, with the same flags."""
-        return self._operator()
-
-    def _operator(self) -> BroadcastOperator:
-        options = BroadcastOptions(except_=frozenset((self._socket.id,)), volatile=self._volatile)
-        return BroadcastOperator(self._socket.namespace, options, self._compress, self._timeout)
-
-    def emit(self, event: str | int, *args: Any) -> None:
-        """Send an event. See `Socket.emit`."""
-        check_event(event)
-        self._socket.emit_with((event, *args), self._compress, self._volatile)
-
-    def send(self, *args: Any) -> None:
-        """Send the event ``message``."""
-        self.emit("message", *args)
-
-    def emit_with_ack(self, event: str | int, *args: Any, timeout: float | None = None) -> Future[Any]:
-        """Send an event and get the client's answer. See `Socket.emit_with_ack`."""
-        check_event(event)
-        socket = self._socket
-        namespace = socket.namespace
-        if namespace.server.in_other_thread():
-            raise UsageError("emit_with_ack waits in the server's loop and cannot be called from another thread")
-        seconds = timeout or self._timeout or namespace.server.options.ack_timeout
-        ack_id = namespace.next_ack_id()
-        pending = PendingAck(seconds, lambda: socket.forget_ack(ack_id))
-        if socket.gone:
-            pending.future.set_exception(SocketClosed("the socket has gone"))
-            return pending.future
-        socket.expect_ack(ack_id, pending)
-        encoded = namespace.encode((event, *args), ack_id, self._compress)
-        if self._volatile:
-            socket.write_volatile(encoded)
-        else:
-            socket.write(encoded)
-        return pending.future
 
 
 def _drop(_: Encoded) -> None:

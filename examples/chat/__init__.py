@@ -1,0 +1,1 @@
+"""A chat on madang: rooms, presence, private notifications and an honest reconnect."""

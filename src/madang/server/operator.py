@@ -1,0 +1,80 @@
+"""One socket with flags for what is sent to it."""
+
+from __future__ import annotations
+
+from asyncio import Future
+from typing import TYPE_CHECKING, Any
+
+from ..adapters.adapter import BroadcastOptions
+from ..errors import SocketClosed, UsageError
+from ..events.acks import PendingAck
+from .broadcast import BroadcastOperator, Operators, check_event
+
+if TYPE_CHECKING:
+    from .socket import Socket
+
+
+class SocketOperator(Operators):
+    """A socket with flags for what is sent to it; immutable, and made by `socket.volatile` and its like."""
+
+    __slots__ = ("_compress", "_socket", "_timeout", "_volatile")
+
+    def __init__(
+        self, socket: Socket, *, volatile: bool = False, compress: bool = True, timeout: float | None = None
+    ) -> None:
+        self._socket = socket
+        self._volatile = volatile
+        self._compress = compress
+        self._timeout = timeout
+
+    @property
+    def volatile(self) -> SocketOperator:
+        """What is sent is lost if it could not leave at once."""
+        return SocketOperator(self._socket, volatile=True, compress=self._compress, timeout=self._timeout)
+
+    def compress(self, compress: bool) -> SocketOperator:
+        """Whether polling responses that carry the message may be compressed."""
+        return SocketOperator(self._socket, volatile=self._volatile, compress=compress, timeout=self._timeout)
+
+    def timeout(self, seconds: float) -> SocketOperator:
+        """How long `emit_with_ack` waits, in seconds."""
+        return SocketOperator(self._socket, volatile=self._volatile, compress=self._compress, timeout=seconds)
+
+    @property
+    def broadcast(self) -> BroadcastOperator:
+        """Everyone in the namespace but this socket, with the same flags."""
+        return self._operator()
+
+    def _operator(self) -> BroadcastOperator:
+        options = BroadcastOptions(except_=frozenset((self._socket.id,)), volatile=self._volatile)
+        return BroadcastOperator(self._socket.namespace, options, self._compress, self._timeout)
+
+    def emit(self, event: str | int, *args: Any) -> None:
+        """Send an event. See `Socket.emit`."""
+        check_event(event)
+        self._socket.emit_with((event, *args), self._compress, self._volatile)
+
+    def send(self, *args: Any) -> None:
+        """Send the event ``message``."""
+        self.emit("message", *args)
+
+    def emit_with_ack(self, event: str | int, *args: Any, timeout: float | None = None) -> Future[Any]:
+        """Send an event and get the client's answer. See `Socket.emit_with_ack`."""
+        check_event(event)
+        socket = self._socket
+        namespace = socket.namespace
+        if namespace.server.in_other_thread():
+            raise UsageError("emit_with_ack waits in the server's loop and cannot be called from another thread")
+        seconds = timeout or self._timeout or namespace.server.options.ack_timeout
+        ack_id = namespace.next_ack_id()
+        pending = PendingAck(seconds, lambda: socket.forget_ack(ack_id))
+        if socket.gone:
+            pending.future.set_exception(SocketClosed("the socket has gone"))
+            return pending.future
+        socket.expect_ack(ack_id, pending)
+        encoded = namespace.encode((event, *args), ack_id, self._compress)
+        if self._volatile:
+            socket.write_volatile(encoded)
+        else:
+            socket.write(encoded)
+        return pending.future
