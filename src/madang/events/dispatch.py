@@ -80,7 +80,11 @@ class Dispatcher:
         raise NotImplementedError
 
     def acknowledge(self, ack_id: int, values: Sequence[Any]) -> None:
-        """Send an acknowledgement."""
+        """Send an acknowledgement; may be called from any thread."""
+        raise NotImplementedError
+
+    def _answer(self, ack_id: int, values: Sequence[Any]) -> None:
+        """Send an acknowledgement, in the loop's thread."""
         raise NotImplementedError
 
     def _tell_error(self, payload: dict[str, Any]) -> None:
@@ -142,7 +146,8 @@ class Dispatcher:
                 if handler.is_async or type(result) is CoroutineType:
                     self._start(self._complete(handler, result, ack, ack_id), handler.concurrent)
                 elif ack_id is not None:
-                    self.acknowledge(ack_id, _values(result))
+                    values: Any = () if result is None else result if type(result) is tuple else (result,)  # pyright: ignore
+                    self._answer(ack_id, values)
                 return
         if self._queue is not None:
             self._enqueue((payload, None, ack_id), len(payload))
@@ -169,7 +174,7 @@ class Dispatcher:
             self._failed(handler, error, ack, ack_id)
         else:
             if ack_id is not None:
-                self.acknowledge(ack_id, _values(result))
+                self._answer(ack_id, _values(result))
         finally:
             if not handler.concurrent:
                 self._next()
@@ -221,7 +226,7 @@ class Dispatcher:
             elif await self._call(handler, values, None if answered else ack_id):
                 answered = True
         if not answered and ack_id is not None:
-            self.acknowledge(ack_id, ())
+            self._answer(ack_id, ())
 
     async def _call(self, handler: Handler, values: list[Any], ack_id: int | None) -> bool:
         """Call one of several handlers; True if the client has its answer."""
@@ -238,7 +243,7 @@ class Dispatcher:
             self._failed(handler, error, ack, ack_id)
             return True
         if ack_id is not None and (result is not None or handler.concurrent):
-            self.acknowledge(ack_id, _values(result))
+            self._answer(ack_id, _values(result))
             return True
         return ack is not None
 
@@ -255,7 +260,7 @@ class Dispatcher:
         if ack is not None and ack.wanted:
             ack({"error": payload})
         elif ack_id is not None:
-            self.acknowledge(ack_id, ({"error": payload},))
+            self._answer(ack_id, ({"error": payload},))
         elif isinstance(error, EventError):
             self._tell_error({"event": handler.event, **payload})
 

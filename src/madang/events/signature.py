@@ -72,10 +72,9 @@ class Signature:
         required: how many arguments must come.
         maximum: how many it takes; more are ignored, as in JavaScript. None for any number.
         ack_at: where the parameter for an `Ack` stands, or None.
-        bind: from the event's JSON text to the arguments.
     """
 
-    __slots__ = ("_decode", "_parameters", "_rest", "_typed", "ack_at", "bind", "maximum", "required")
+    __slots__ = ("_decode", "_parameters", "_rest", "_typed", "ack_at", "maximum", "required")
 
     def __init__(
         self, parameters: list[Parameter], required: int, rest: Parameter | None, ack_at: int | None, *, typed: bool
@@ -87,7 +86,6 @@ class Signature:
         self.maximum = None if rest is not None else len(parameters)
         self.ack_at = ack_at
         self._decode: Any = self._make_decoder() if typed and rest is None else None
-        self.bind: Callable[[bytes], Sequence[Any]] = self._bind_plain if self._decode is None else self._bind_typed
 
     def _make_decoder(self) -> Any:
         if any(parameter.adapter is not None or _may_hold_bytes(parameter.type) for parameter in self._parameters):
@@ -101,6 +99,11 @@ class Signature:
                 fields.append((f"a{index}", kind, msgspec.UNSET))
         struct = msgspec.defstruct("Arguments", fields, array_like=True, gc=False)
         return msgspec.json.Decoder(struct).decode
+
+    @property
+    def bind(self) -> Callable[[bytes], Sequence[Any]]:
+        """From an event's JSON text to the handler's arguments; see `bind_args` for what it raises."""
+        return self._bind_plain if self._decode is None else self._bind_typed
 
     def _bind_plain(self, payload: bytes) -> Sequence[Any]:
         try:
@@ -161,7 +164,7 @@ def signature_of(
         HandlerError: it cannot be called with a client's arguments; the message names the parameter.
     """
     if not checked:
-        return _read(function, skip, types, {})
+        return _read_unchecked(function, skip)
     annotations: dict[str, Any] = dict(getattr(function, "__annotations__", {}))
     annotations.pop("return", None)
     code = getattr(function, "__code__", None)
@@ -179,6 +182,16 @@ def signature_of(
     if code is not None and key is not None and not inspect.ismethod(function):
         _cache[key] = signature
     return signature
+
+
+def _read_unchecked(function: Callable[..., Any], skip: int) -> Signature:
+    code = None if inspect.ismethod(function) else getattr(function, "__code__", None)
+    key = (code, skip, len(getattr(function, "__defaults__", None) or ()))
+    if code is None:
+        return _read(function, skip, (), {})
+    if key not in _cache:
+        _cache[key] = _read(function, skip, (), {})
+    return _cache[key]
 
 
 def _read(function: Callable[..., Any], skip: int, types: tuple[Any, ...], hints: dict[str, Any]) -> Signature:

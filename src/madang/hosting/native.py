@@ -79,6 +79,7 @@ class Door(HttpToolsProtocol):
 
     def _open(self, engine: Engine, data: bytes, end: int) -> None:
         self.connections.discard(self)
+        self.parser = None  # type: ignore[assignment]  # it refers to us
         request = self._request(data[:end])
         if start_eagerly(self._admit(engine, request, data)) is not None:
             self.transport.pause_reading()  # until the user's own hooks have decided
@@ -98,7 +99,7 @@ class Door(HttpToolsProtocol):
         headers = engine.handshake_headers(request)
         if protocols := request.headers.get("sec-websocket-protocol"):
             headers.append(("Sec-WebSocket-Protocol", protocols.split(",")[0].strip()))
-        transport = WebSocketTransport(engine, admission, request, runtime.outbox)
+        transport = WebSocketTransport(engine, admission, request, runtime.frames)
         with suppress(RuntimeError):  # not paused
             tcp.resume_reading()
         adopt_connection(tcp, data, transport, headers, engine.options.max_http_buffer_size)

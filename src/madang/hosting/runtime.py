@@ -9,22 +9,24 @@ from weakref import WeakKeyDictionary
 from ..engine.engine import Engine
 from ..tasks import Tasks
 from ..transports.outbox import Outbox
+from ..transports.websocket import FrameOutbox
 
 
 class Runtime:
     """An engine on a loop."""
 
-    __slots__ = ("loop", "outbox", "tasks")
+    __slots__ = ("frames", "loop", "outbox", "tasks")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        self.frames = FrameOutbox(loop)
         self.outbox = Outbox(loop)
         self.tasks = Tasks()
 
     async def connections_closed(self, timeout: float) -> None:
         """Wait until all WebSocket connections have ended, for `timeout` seconds."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.outbox.all_closed(), timeout)
+            await asyncio.wait_for(self.frames.all_closed(), timeout)
 
 
 _runtimes: WeakKeyDictionary[Engine, Runtime] = WeakKeyDictionary()

@@ -11,10 +11,12 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import orjson
+
 from ..errors import PacketError
 from .encoded import Encoded
 from .parser import ACK, BINARY_ACK, BINARY_EVENT, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, RESERVED_EVENTS, Packet
-from .values import JsonEncoder, loads
+from .values import OPTIONS, JsonEncoder, loads
 
 _HEADER: Final = re.compile(rb"4([0-6])(?:(\d*)-)?(?:(/[^,]*),?)?(\d*)", re.DOTALL)
 _MAX_ID_DIGITS: Final = 1000  # far beyond any counter; int() itself stops at 4300 digits
@@ -39,7 +41,10 @@ class DefaultParser:
     ) -> Encoded:
         """An EVENT packet, or a BINARY_EVENT with its attachments."""
         encoder = self._encoder
-        text = encoder.encode(args)
+        try:
+            text = orjson.dumps(args, encoder.replace, OPTIONS)
+        except orjson.JSONEncodeError as error:
+            text = encoder.encode_slowly(args, error)
         if encoder.attachments or ack_id is not None or namespace != "/":
             return self._pack(EVENT, namespace, ack_id, text, compress)
         return Encoded(b"42" + text, (), compress)
@@ -47,7 +52,10 @@ class DefaultParser:
     def encode_ack(self, namespace: str, args: Sequence[Any], ack_id: int) -> Encoded:
         """An ACK packet, or a BINARY_ACK with its attachments."""
         encoder = self._encoder
-        text = encoder.encode(args)
+        try:
+            text = orjson.dumps(args, encoder.replace, OPTIONS)
+        except orjson.JSONEncodeError as error:
+            text = encoder.encode_slowly(args, error)
         if encoder.attachments or namespace != "/":
             return self._pack(ACK, namespace, ack_id, text, True)
         return Encoded(b"43%d%b" % (ack_id, text))

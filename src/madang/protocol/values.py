@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from types import NoneType
 from typing import Any, Final, cast
 from uuid import UUID
 
@@ -20,8 +21,9 @@ import orjson
 
 from ..errors import EncodeError, PacketError
 
-_OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATETIME
+OPTIONS: Final = orjson.OPT_PASSTHROUGH_DATETIME
 _NATIVE: Final = (bytes, bytearray, memoryview, datetime, date, time, UUID, Decimal, Enum)
+_MAX_DEPTH: Final = 1000
 _decode: Final = msgspec.json.Decoder().decode
 
 
@@ -53,9 +55,9 @@ class JsonEncoder:
             EncodeError: a value of unknown type, or one that holds itself.
         """
         try:
-            return orjson.dumps(value, self._replace, _OPTIONS)
+            return orjson.dumps(value, self.replace, OPTIONS)
         except orjson.JSONEncodeError as error:
-            return self._encode_slowly(value, error)
+            return self.encode_slowly(value, error)
 
     def take_attachments(self) -> tuple[bytes, ...]:
         """The attachments of the last `encode`, which are forgotten by this call."""
@@ -63,8 +65,8 @@ class JsonEncoder:
         self.attachments = []
         return attachments
 
-    def _replace(self, value: Any) -> Any:
-        """What orjson asks for a value it does not know itself."""
+    def replace(self, value: Any) -> Any:
+        """A value that orjson does not know as one that it knows; bytes become a placeholder."""
         if isinstance(value, bytes | bytearray | memoryview):
             self.attachments.append(bytes(cast("bytes", value)))
             return {"_placeholder": True, "num": len(self.attachments) - 1}
@@ -93,40 +95,59 @@ class JsonEncoder:
             return self._default(value)
         raise TypeError(f"no JSON form for {type(value).__name__}")
 
-    def _encode_slowly(self, value: Any, error: Exception) -> bytes:
+    def encode_slowly(self, value: Any, error: Exception) -> bytes:
         """The few values that orjson refuses and JavaScript's JSON can carry.
 
         Lone surrogates, integers beyond 64 bits and keys that are not strings take this way.
         """
         self.attachments = []
         try:
-            plain = self._plain(value)
-            return json.dumps(plain, separators=(",", ":"), allow_nan=False).encode()
+            return json.dumps(self._plain(value), separators=(",", ":"), allow_nan=False).encode()
         except (TypeError, ValueError, RecursionError) as slow_error:
             self.attachments = []
             cause = error.__cause__ or slow_error
             raise EncodeError(f"cannot be sent: {cause}") from (error.__cause__ or error)
 
     def _plain(self, value: Any) -> Any:
-        if value is None or isinstance(value, bool | str):
-            return str(value) if isinstance(value, str) else value
-        if isinstance(value, Enum):
-            return self._plain(value.value)
-        if isinstance(value, int):
-            return int(value)
-        if isinstance(value, float):
-            return value if value - value == 0 else None  # NaN and infinities are null, as in JSON.stringify
-        if isinstance(value, dict):
-            return {_key(key): self._plain(item) for key, item in cast("dict[Any, Any]", value).items()}  # type: ignore[redundant-cast]
-        if isinstance(value, list | tuple):
-            return [self._plain(item) for item in cast("list[Any]", value)]
-        if isinstance(value, UUID):
-            return str(value)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return {field.name: self._plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        replaced = self._replace(value)
-        is_placeholder = isinstance(value, bytes | bytearray | memoryview)
-        return replaced if is_placeholder else self._plain(replaced)
+        """`value` in plain lists, dicts and scalars; without recursion, so that depth is no danger here."""
+        root: list[Any] = [value]
+        todo: list[tuple[Any, Any, Any, int]] = [(root, 0, value, 0)]
+        while todo:
+            container, key, item, depth = todo.pop()
+            if depth > _MAX_DEPTH:
+                raise ValueError("it is nested too deeply, or holds itself")
+            plain = self._scalar_or_container(item)
+            container[key] = plain
+            if isinstance(plain, dict):
+                todo += [(plain, name, part, depth + 1) for name, part in cast("dict[str, Any]", plain).items()]
+            elif isinstance(plain, list):
+                todo += [(plain, index, part, depth + 1) for index, part in enumerate(plain)]  # pyright: ignore
+        return root[0]
+
+    def _scalar_or_container(self, value: Any) -> Any:
+        """`value` as a scalar, or as a new list or dict whose parts are still as they were."""
+        while not isinstance(value, bool | NoneType):
+            if isinstance(value, Enum):
+                value = value.value
+            elif isinstance(value, str | int | float | UUID):
+                return _scalar(value)
+            elif isinstance(value, dict):
+                return {_key(key): part for key, part in cast("dict[Any, Any]", value).items()}  # type: ignore[redundant-cast]
+            elif isinstance(value, list | tuple):
+                return list(cast("list[Any]", value))
+            elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+                return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+            elif isinstance(value, bytes | bytearray | memoryview):
+                return self.replace(value)
+            else:
+                value = self.replace(value)
+        return value
+
+
+def _scalar(value: str | int | float | UUID) -> Any:
+    if isinstance(value, float):
+        return value if value - value == 0 else None  # NaN and infinities are null, as in JSON.stringify
+    return int(value) if isinstance(value, int) else str(value)
 
 
 def _key(key: Any) -> str:

@@ -539,10 +539,14 @@ class Socket(Dispatcher, Operators):
 
     def acknowledge(self, ack_id: int, values: Sequence[Any]) -> None:
         """Send an acknowledgement; from another thread, in the server's loop."""
+        server = self.namespace.server
+        if server.in_other_thread():
+            server.call_in_loop(self._answer, ack_id, values)
+        else:
+            self._answer(ack_id, values)
+
+    def _answer(self, ack_id: int, values: Sequence[Any]) -> None:
         namespace = self.namespace
-        if namespace.server.in_other_thread():
-            namespace.server.call_in_loop(self.acknowledge, ack_id, values)
-            return
         try:
             encoded = namespace.server.parser.encode_ack(namespace.name, values, ack_id)
         except UsageError as error:

@@ -133,7 +133,10 @@ class AsgiWebSocketTransport:
 
     def _enqueue(self, item: Encoded | object) -> None:
         if not self._queue and not self._draining:
-            self._outbox.add(self)
+            outbox = self._outbox
+            if not outbox.dirty:
+                outbox.schedule()
+            outbox.dirty.append(self)
         self._queue.append(item)
 
     async def serve(self) -> None:

@@ -3,38 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
-
-
-class Flushable(Protocol):
-    """A connection that has something to write."""
-
-    def flush(self) -> None:
-        """Write what waits."""
-        ...
+from functools import partial
+from typing import Any
 
 
 class Outbox:
     """The connections that have something to write when the turn ends.
 
-    Frames that are sent during one turn of the loop wait in their connection; when the turn ends, each connection
-    writes all of them with one call. The system call is what sending costs, so this is what makes broadcasts fast.
+    What is sent during one turn of the loop waits in its connection; when the turn ends, each connection writes all of
+    it with one call. The system call is what sending costs, so this is what makes broadcasts fast.
+
+    A connection that gets its first message of the turn calls `schedule()` if `dirty` is empty, and appends itself.
+
+    Attributes:
+        dirty: the connections that have something to write; always the same list.
+        schedule: have them flushed when the turn ends.
     """
 
-    __slots__ = ("_dirty", "_emptied", "_live", "_loop")
+    __slots__ = ("_emptied", "_live", "_loop", "dirty", "schedule")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._dirty: list[Flushable] = []
         self._live = 0
         self._emptied: asyncio.Future[None] | None = None
+        self.dirty: list[Any] = []
+        self.schedule = partial(loop.call_soon, self.flush)
 
-    def add(self, connection: Flushable) -> None:
-        """Flush `connection` when the turn ends; a connection adds itself when its first frame comes."""
-        dirty = self._dirty
-        if not dirty:
-            self._loop.call_soon(self._flush)
-        dirty.append(connection)
+    def flush(self) -> None:
+        """Let each connection write what it has."""
+        batch = self.dirty[:]
+        self.dirty.clear()
+        for connection in batch:
+            connection.flush()
 
     def opened(self) -> None:
         """One more connection is open."""
@@ -51,8 +51,3 @@ class Outbox:
         if self._live:
             self._emptied = self._loop.create_future()
             await self._emptied
-
-    def _flush(self) -> None:
-        dirty, self._dirty = self._dirty, []
-        for connection in dirty:
-            connection.flush()

@@ -63,6 +63,23 @@ class _Silent(logging.LoggerAdapter[logging.Logger]):
 _silent: Final = _Silent(logging.getLogger("madang.transport"), None)
 
 
+class FrameOutbox(Outbox):
+    """An outbox of `WebSocketTransport`s."""
+
+    __slots__ = ()
+
+    def flush(self) -> None:
+        """Write what each connection has; its own `flush`, without a call for each."""
+        batch = self.dirty[:]
+        self.dirty.clear()
+        for connection in batch:
+            frames = connection._frames
+            if frames:
+                connection._frames = []
+                connection._pending = 0
+                connection._write(frames[0] if len(frames) == 1 else b"".join(frames))
+
+
 class WebSocketTransport(WSListener):
     """One WebSocket connection; see `madang.engine.transport.Transport`.
 
@@ -78,6 +95,7 @@ class WebSocketTransport(WSListener):
     __slots__ = (
         "_admission",
         "_closing",
+        "_dirty",
         "_engine",
         "_fragments",
         "_fragments_are_text",
@@ -96,6 +114,7 @@ class WebSocketTransport(WSListener):
         self._engine = engine
         self._admission: tuple[Admission, Request] | None = (admission, request)
         self._outbox = outbox
+        self._dirty = outbox.dirty
         self._frames: list[bytes] = []
         self._pending = 0
         self._threshold = _EARLY_FLUSH
@@ -122,7 +141,10 @@ class WebSocketTransport(WSListener):
         """Send a message when the turn ends."""
         frames = self._frames
         if not frames:
-            self._outbox.add(self)
+            dirty = self._dirty
+            if not dirty:
+                self._outbox.schedule()
+            dirty.append(self)
         frame = encoded.frame or encoded.make_frame()
         frames.append(frame)
         self._pending += len(frame)
@@ -172,7 +194,9 @@ class WebSocketTransport(WSListener):
 
     def _send_frame(self, frame: bytes) -> None:
         if not self._frames:
-            self._outbox.add(self)
+            if not self._dirty:
+                self._outbox.schedule()
+            self._dirty.append(self)
         self._frames.append(frame)
         self._pending += len(frame)
 
@@ -207,14 +231,21 @@ class WebSocketTransport(WSListener):
         """A frame came."""
         session = self.session
         kind = frame.msg_type
-        if kind is _TEXT and self._fragments is None and frame.fin and not frame.rsv1 and session is not None:
+        if (
+            kind is _TEXT
+            and self._fragments is None
+            and frame.fin
+            and not (frame.rsv1 or frame.rsv2 or frame.rsv3)
+            and session is not None
+            and not transport.is_close_frame_sent  # picows goes on with a frame that it has refused
+        ):
             payload = frame.get_payload_as_bytes()
             if payload and payload[0] == _MESSAGE:
                 session.on_text(payload)
             else:
                 session.on_control(payload)
         else:
-            self._other_frame(session, kind, frame)
+            self._other_frame(session if not transport.is_close_frame_sent else None, kind, frame)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The connection has ended."""
@@ -243,14 +274,15 @@ class WebSocketTransport(WSListener):
 
     def _other_frame(self, session: Session | Upgrade | None, kind: WSMsgType, frame: WSFrame) -> None:
         if kind is WSMsgType.CLOSE:
-            self._client_closed(session, frame)
+            self._client_closed()
+        elif frame.rsv1 or frame.rsv2 or frame.rsv3:
+            if session is not None:
+                self._violation(session, WSCloseCode.PROTOCOL_ERROR, "a reserved bit is set")
         elif kind is WSMsgType.PING:
-            if not self._paused:  # a client that floods pings and reads no pong is owed none
+            if session is not None and not self._paused:  # a client that floods pings and reads no pong is owed none
                 self._send_frame(websocket_frame(10, frame.get_payload_as_bytes()))
         elif kind is not WSMsgType.PONG and session is not None:
-            if frame.rsv1 or frame.rsv2 or frame.rsv3:
-                self._violation(session, WSCloseCode.PROTOCOL_ERROR, "a reserved bit is set")
-            elif frame.fin and self._fragments is None and kind is not _CONTINUATION:
+            if frame.fin and self._fragments is None and kind is not _CONTINUATION:
                 session.on_binary(frame.get_payload_as_bytes())
             else:
                 self._fragment(session, kind, frame)
@@ -283,9 +315,9 @@ class WebSocketTransport(WSListener):
         self._fragments = None
         session.fail(TRANSPORT_ERROR, description, code.value)
 
-    def _client_closed(self, session: Session | Upgrade | None, frame: WSFrame) -> None:
+    def _client_closed(self) -> None:
         """The client's close frame: answer it, and end the connection."""
-        self.session = None
+        session, self.session = self.session, None
         ws = self._ws
         if session is not None and ws is not None:
             self._tell_end(session, ws)
