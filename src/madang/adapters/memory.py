@@ -66,7 +66,8 @@ class MemoryAdapter(Listeners):
             members = self.rooms.get(room)
             if members is None:
                 members = self.rooms[room] = {}
-                self.tell("create_room", room)
+                if room not in self.everyone:
+                    self.tell("create_room", room)
             members[sink.id] = sink
             self.tell("join_room", room, sink.id)
 
@@ -88,7 +89,8 @@ class MemoryAdapter(Listeners):
             self.tell("leave_room", room, sink.id)
             if not members:
                 del self.rooms[room]
-                self.tell("delete_room", room)
+                if room not in self.everyone:
+                    self.tell("delete_room", room)
 
     def rooms_of(self, sink: Any) -> set[Room]:
         """The rooms a socket is in, as a new set."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from inspect import isawaitable
 from types import CoroutineType
 from typing import Any, Final, Protocol, cast
 
@@ -49,10 +50,11 @@ class Dispatcher:
         shared: the handlers of all sockets in the namespace.
 
     Attributes:
-        connected: whether events are to be handled.
+        connected: whether the socket is a member of its namespace.
     """
 
     __slots__ = (
+        "_halted",
         "_middlewares",
         "_own",
         "_plain",
@@ -68,6 +70,7 @@ class Dispatcher:
         self._shared = shared
         self._own: HandlerTable | None = None
         self._plain = not shared.any
+        self._halted = False
         self._queue: deque[Waiting] | None = None
         self._queued_bytes = 0
         self._reading_paused = False
@@ -202,12 +205,12 @@ class Dispatcher:
         for middleware in self._middlewares or ():
             try:
                 waiting = middleware(args)
-                if waiting is not None:
+                if isawaitable(waiting):
                     await waiting
             except Exception as error:
                 self._local_error(error)
                 return False
-        return self.connected
+        return not self._halted
 
     async def _call_all(self, args: list[Any], ack_id: int | None) -> None:
         event, values = args[0], args[1:]
@@ -296,6 +299,12 @@ class Dispatcher:
         if self._reading_paused and (self._queue is None or len(self._queue) < QUEUE_LIMIT // 2):
             self._reading_paused = False
             self._set_reading(True)
+
+    def _halt(self) -> None:
+        """Handle no more events, not even those that have come already."""
+        self._halted = True
+        if self._queue is not None:
+            self._queue.clear()
 
     def _take_queue(self) -> deque[Waiting] | None:
         queue, self._queue = self._queue, None

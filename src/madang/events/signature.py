@@ -8,6 +8,7 @@ checked then.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 import typing
@@ -165,13 +166,14 @@ def signature_of(
     """
     if not checked:
         return _read_unchecked(function, skip)
-    annotations: dict[str, Any] = dict(getattr(function, "__annotations__", {}))
+    plain = _plain_function(function)
+    annotations: dict[str, Any] = dict(getattr(plain, "__annotations__", {}))
     annotations.pop("return", None)
     code = getattr(function, "__code__", None)
     if code is not None and not inspect.ismethod(function):
         for name in code.co_varnames[: min(skip, code.co_argcount)]:
             annotations.pop(name, None)  # the socket's may name what is only imported for type checkers
-    hints, own = _resolve(function, annotations)
+    hints, own = _resolve(plain, annotations)
     key = (code, skip, types, tuple(hints.items()), len(getattr(function, "__defaults__", None) or ())) if own else None
     try:
         if code is not None and key is not None and key in _cache:
@@ -182,6 +184,15 @@ def signature_of(
     if code is not None and key is not None and not inspect.ismethod(function):
         _cache[key] = signature
     return signature
+
+
+def _plain_function(function: Any) -> Any:
+    """The function behind partials and callable objects, which has the annotations."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if inspect.isroutine(function):
+        return function
+    return type(function).__call__  # of an instance; its own attributes do not count
 
 
 def _read_unchecked(function: Callable[..., Any], skip: int) -> Signature:
@@ -260,7 +271,7 @@ def _evaluate_nearby(function: Callable[..., Any], name: str, value: str, scope:
 def _checked(function: str, parameter: Parameter) -> Parameter:
     """See that values of the parameter's type can be checked at all."""
     kind = parameter.type
-    if kind is Any or kind is inspect.Parameter.empty:
+    if kind in (Any, object, inspect.Parameter.empty):
         parameter.type = Any
         return parameter
     if _is_pydantic(kind):

@@ -210,6 +210,7 @@ class _Running:
 
     def __init__(self, server: _Server, task: asyncio.Task[None], listener: socket.socket) -> None:
         self._server = server
+        self.scheme = "https" if server.config.is_ssl else "http"
         self._task = task
         address: tuple[str, int] = listener.getsockname()[:2]
         self.host, self.port = address
@@ -218,7 +219,7 @@ class _Running:
     def url(self) -> str:
         """The address; a listener on all interfaces is named by localhost."""
         host: str = {"0.0.0.0": "localhost", "::": "localhost"}.get(self.host, self.host)
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     async def stop(self) -> None:
         """Close all clients, then the server."""
@@ -233,7 +234,8 @@ def _listen(host: str, port: int) -> socket.socket:
         OSError: the address is taken or not ours; the message says which.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
+    # named as TCP, so that asyncio turns Nagle's algorithm off on what is accepted
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))

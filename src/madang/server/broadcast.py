@@ -135,7 +135,13 @@ class BroadcastOperator:
         if len(namespaces) != 1:
             raise OptionError("emit_with_ack goes to one namespace, not to all children of a dynamic one")
         namespace = namespaces[0]
-        seconds = timeout or self._timeout or namespace.server.options.ack_timeout or BROADCAST_ACK_TIMEOUT
+        server = namespace.server
+        server.require_own_thread("emit_with_ack")
+        seconds = next(
+            known
+            for known in (timeout, self._timeout, server.options.ack_timeout, BROADCAST_ACK_TIMEOUT)
+            if known is not None
+        )
         ack_id = namespace.next_ack_id()
 
         def forget(recipient: Any) -> None:

@@ -185,18 +185,21 @@ class Connection:
         server = self.server
         socket: Socket | None = None
         try:
-            namespace = server.namespaces.get(name) or await server.make_dynamic(name, auth)
+            namespace = server.namespaces.get(name) or await server.make_dynamic(name, auth or {})
             if not self.session.open:
                 return
             if namespace is None:
                 self._refuse(name, ConnectError("Invalid namespace"), None, {"name": "INVALID_NAMESPACE"})
                 return
             self._joining[name] = socket = Socket(namespace, self, auth)
+            namespace.joining += 1
             await self._ask_middlewares(namespace, socket)
         finally:
             self._joining.pop(name, None)
-            if socket is not None and not socket.connected:
-                socket.abandon()
+            if socket is not None:
+                socket.namespace.joining -= 1
+                if not socket.connected:
+                    socket.abandon()
         if name == "/" and type(server.parser) is DefaultParser:
             self._main = self.sockets.get(name)
 
@@ -207,6 +210,8 @@ class Connection:
                 if isawaitable(waiting):
                     await waiting
                 if socket.gone:
+                    refusal = ConnectError("disconnected by the server")
+                    self._refuse(namespace.name, refusal, socket, {"name": "MIDDLEWARE_REFUSAL"})
                     return
         except ConnectError as error:
             self._refuse(namespace.name, error, socket, {"name": "MIDDLEWARE_REFUSAL"})
@@ -221,7 +226,7 @@ class Connection:
             socket.accept()
 
     def _refuse(self, name: str, error: ConnectError, socket: Socket | None, context: dict[str, Any]) -> None:
-        if socket is not None and socket.gone:
+        if not self.session.open:
             return
         data: dict[str, Any] = {"message": error.message}
         if error.data is not None:

@@ -118,17 +118,19 @@ class Namespace(NamespaceOperators, HandlerRegistry):
         name: such as ``"/chat"``.
         server: the server it belongs to.
         sockets: the sockets that have joined, by id.
+        joining: how many clients its middlewares are looking at.
         adapter: holds its rooms.
         parent: the dynamic namespace it is a child of, or None.
     """
 
-    __slots__ = ("_ids", "adapter", "handlers", "life", "middlewares", "name", "parent", "server", "sockets")
+    __slots__ = ("_ids", "adapter", "handlers", "joining", "life", "middlewares", "name", "parent", "server", "sockets")
 
     def __init__(self, server: Server, name: str, parent: ParentNamespace | None = None) -> None:
         self.server = server
         self.name = name
         self.parent = parent
         self.sockets: dict[str, Socket] = {}
+        self.joining = 0
         self._ids = itertools.count()
         make = server.options.adapter
         self.adapter: Adapter = make() if make is not None else MemoryAdapter()
@@ -190,7 +192,11 @@ class Namespace(NamespaceOperators, HandlerRegistry):
         """A socket has gone, or was refused; a child without sockets may go as well."""
         self.sockets.pop(socket.id, None)
         self.adapter.remove(socket)
-        if self.parent is not None and not self.sockets and self.server.options.cleanup_empty_child_namespaces:
+        if (
+            self.parent is not None
+            and not (self.sockets or self.joining)
+            and self.server.options.cleanup_empty_child_namespaces
+        ):
             self.parent.remove_child(self)
 
     def rooms(self) -> list[Room]:

@@ -6,7 +6,7 @@ from asyncio import Future
 from typing import TYPE_CHECKING, Any
 
 from ..adapters.adapter import BroadcastOptions
-from ..errors import SocketClosed, UsageError
+from ..errors import SocketClosed
 from ..events.acks import PendingAck
 from .broadcast import BroadcastOperator, Operators, check_event
 
@@ -63,9 +63,10 @@ class SocketOperator(Operators):
         check_event(event)
         socket = self._socket
         namespace = socket.namespace
-        if namespace.server.in_other_thread():
-            raise UsageError("emit_with_ack waits in the server's loop and cannot be called from another thread")
-        seconds = timeout or self._timeout or namespace.server.options.ack_timeout
+        namespace.server.require_own_thread("emit_with_ack")
+        seconds = timeout if timeout is not None else self._timeout
+        if seconds is None:
+            seconds = namespace.server.options.ack_timeout
         ack_id = namespace.next_ack_id()
         pending = PendingAck(seconds, lambda: socket.forget_ack(ack_id))
         if socket.gone:

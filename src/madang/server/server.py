@@ -19,7 +19,7 @@ from ..engine.host import Hosted
 from ..engine.http import Request
 from ..engine.options import EngineOptions, refuse_unknown
 from ..engine.session import Session
-from ..errors import HandshakeError, OptionError
+from ..errors import HandshakeError, OptionError, UsageError
 from ..events.handlers import Handler
 from ..protocol.parser import Parser
 from ..protocol.socketio import DefaultParser
@@ -264,6 +264,15 @@ class Server(NamespaceOperators, HandlerRegistry, Hosted):
     def in_other_thread(self) -> bool:
         """Whether the caller runs in another thread than the server's loop."""
         return self._thread is not None and threading.get_ident() != self._thread
+
+    def require_own_thread(self, name: str) -> None:
+        """Refuse what can only be awaited in the server's loop.
+
+        Raises:
+            UsageError: the caller runs in another thread.
+        """
+        if self.in_other_thread():
+            raise UsageError(f"{name} waits in the server's loop and cannot be called from another thread")
 
     def call_in_loop(self, function: Callable[..., object], *args: Any) -> None:
         """Call `function(*args)` in the server's loop, after what was asked for before."""

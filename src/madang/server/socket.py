@@ -432,11 +432,11 @@ class Socket(Dispatcher, Operators):
         self.namespace.socket_left(self)
         self.write = _drop
         self._fail_acks(reason)
+        if reason in (FORCED_CLOSE, SERVER_SHUTTING_DOWN, "server namespace disconnect"):
+            self._halt()
         if self._queue is None:
             self._finish()
             return
-        if reason in (FORCED_CLOSE, SERVER_SHUTTING_DOWN, "server namespace disconnect"):
-            self._queue.clear()
         self._queue.append((None, None, None))
         if reason == SERVER_SHUTTING_DOWN:
             return
