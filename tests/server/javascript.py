@@ -270,7 +270,7 @@ class Client:
         return args
 
     async def life(self, kind: str, seconds: float = PATIENCE) -> dict[str, Any]:
-        """The next `connect`, `disconnect`, `connect_error`, `upgrade`, `reconnect` …"""
+        """The next `connect`, `disconnect`, `connect_error`, `upgrade`, `reconnect` and the like."""
         return await self._take(self._life, kind, seconds)
 
     def lives(self, kind: str) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import httpx
 import pytest
 
 import madang
@@ -43,7 +46,7 @@ async def test_to_everyone_of_a_namespace(js: Js, io: madang.Server, crowd: Crow
     assert crowd.received == [[["hi", 1]], [["hi", 1]], [["hi", 1]], [["custom"]]]
 
 
-@pytest.mark.feature("N12", "N11", "N15")
+@pytest.mark.feature("N12", "N11")
 async def test_binary_to_everyone(js: Js, io: madang.Server, crowd: Crowd):
     """Binary reaches WebSocket and polling clients alike, in order with what comes before and after."""
     data = bytes(range(256))
@@ -52,6 +55,23 @@ async def test_binary_to_everyone(js: Js, io: madang.Server, crowd: Crowd):
     for client in crowd.main:
         assert await client.next("bin") == [data, {"deep": [data, "text"]}]
         assert await client.next("after") == []
+
+
+@pytest.mark.feature("N15")
+async def test_encoded_once(js: Js, io: madang.Server, crowd: Crowd, monkeypatch: pytest.MonkeyPatch):
+    """A broadcast is encoded once, however many receive it."""
+    encoded: list[object] = []
+    encode = type(io.parser).encode_event
+
+    def counting(*args: object, **options: object):
+        encoded.append(args)
+        return encode(*args, **options)
+
+    monkeypatch.setattr(type(io.parser), "encode_event", counting)
+    io.emit("hi", b"\x01")
+    assert len(encoded) == 1
+    for client in crowd.main:
+        assert await client.next("hi") == [b"\x01"]
 
 
 @pytest.mark.feature("N2")
@@ -143,7 +163,7 @@ async def test_local(js: Js, io: madang.Server, crowd: Crowd):
 
 @pytest.mark.feature("N10")
 @pytest.mark.usefixtures("mode")
-async def test_compress(js: Js, io: madang.Server):
+async def test_large_messages_with_and_without_compression(js: Js, io: madang.Server):
     """With `compress(False)` as with compression, large messages arrive whole."""
     client = await js.connect(io)
     large = "마당 " * 2000
@@ -151,6 +171,21 @@ async def test_compress(js: Js, io: madang.Server):
         emit("large", large)
     for _ in range(3):
         assert await client.next("large") == [large]
+
+
+@pytest.mark.feature("N10")
+@pytest.mark.parametrize("compress", [True, False])
+async def test_compress(js: Js, io: madang.Server, compress: bool):
+    """`compress` decides whether the poll's answer that carries the message is compressed."""
+    async with httpx.AsyncClient(base_url=await js.serve(io)) as http:
+        query = {"EIO": "4", "transport": "polling"}
+        query["sid"] = json.loads((await http.get("/socket.io/", params=query)).text[1:])["sid"]
+        await http.post("/socket.io/", params=query, content="40")
+        await http.get("/socket.io/", params=query)
+        io.compress(compress).emit("large", "x" * 5000)
+        poll = await http.get("/socket.io/", params=query)
+    assert ("content-encoding" in poll.headers) is compress
+    assert "x" * 5000 in poll.text
 
 
 @pytest.mark.feature("N3")

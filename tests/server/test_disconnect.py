@@ -69,7 +69,7 @@ async def test_a_client_that_does_not_answer_pings(js: Js, heard: Heard):
 
 @pytest.mark.feature("O7", "O8")
 async def test_disconnecting_sees_the_rooms(js: Js, io: madang.Server, heard: Heard):
-    """In `disconnecting` the rooms are still known; in `disconnect` they are not; in both the socket is not connected."""
+    """`disconnecting` still knows the rooms, `disconnect` does not; in both the socket is not connected."""
 
     async def note(socket, reason, description):
         heard(sorted(socket.rooms - {socket.id}), socket.id in socket.rooms, socket.connected, socket.id in io.sockets)

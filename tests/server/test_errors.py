@@ -120,7 +120,7 @@ async def test_connect_error_for_an_unknown_namespace(js: Js, io: madang.Server,
     assert refusal.request.headers["host"].startswith("127.0.0.1:")
 
 
-@pytest.mark.feature("C9")
+@pytest.mark.feature("C9", "A5", "C4")
 @pytest.mark.parametrize(
     ("options", "client", "code", "message"),
     [

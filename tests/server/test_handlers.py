@@ -229,7 +229,7 @@ async def test_any_callable_may_handle(js: Js, io: madang.Server):
 
 @pytest.mark.feature("L10", "L15")
 async def test_how_many_arguments(js: Js, io: madang.Server):
-    """More arguments than a handler takes are ignored, as in JavaScript; missing ones are an error, unless defaulted."""
+    """Surplus arguments are ignored, as in JavaScript; a missing one is an error unless it has a default."""
     io.on("none", lambda socket: "none")
     io.on("any", lambda socket, *args: list(args))
     io.on("default", lambda socket, a, b="b": (a, b))

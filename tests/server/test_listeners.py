@@ -131,7 +131,7 @@ async def test_a_catch_all_may_answer(client: Client, socket: madang.Socket):
 
 @pytest.mark.feature("L3", "L12")
 async def test_a_namespace_s_catch_all(io: madang.Server, client: Client, socket: madang.Socket, heard: Heard):
-    """A namespace's catch-all gets the socket first, also of sockets that were there before; its errors stop nothing."""
+    """A namespace's catch-all gets the socket first, of those that were there before too; its errors stop nothing."""
 
     @io.on_any
     def any_(socket, event, *args):

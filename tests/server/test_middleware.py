@@ -148,6 +148,25 @@ async def test_a_client_that_leaves_meanwhile(js: Js, io: madang.Server, heard: 
     assert (io.sockets, io.adapter.rooms, socket.rooms) == ({}, {}, set())
 
 
+@pytest.mark.feature("G9", "G10")
+@pytest.mark.parametrize("packet", ["0/slow,", '2/slow,["x"]'])
+async def test_a_packet_while_middleware_runs(js: Js, io: madang.Server, heard: Heard, packet: str):
+    """A second CONNECT, or an event, for a namespace that is being joined closes the connection; no socket is made."""
+    slow = io.of("/slow")
+
+    @slow.use
+    async def wait(socket):
+        heard(socket)
+        await asyncio.Event().wait()
+
+    client = await js.connect(io)
+    client.raw("0/slow,")
+    await heard.next()
+    client.raw(packet)
+    assert await client.disconnected() == "transport close"
+    assert (slow.sockets, len(heard.all)) == ({}, 1)
+
+
 @pytest.mark.feature("K3", "O14")
 async def test_disconnecting_in_middleware(js: Js, io: madang.Server):
     """A middleware that disconnects its socket refuses it: the client is told, and does not wait for ever."""

@@ -45,7 +45,7 @@ async def test_connect_is_another_name_for_connection(js: Js, io: madang.Server,
 async def test_an_unknown_namespace(js: Js, io: madang.Server):
     """It is refused with Node's message, and the connection stays."""
     client = await js.connect(io)
-    with pytest.raises(ConnectRefused, match="^Invalid namespace$"):
+    with pytest.raises(ConnectRefused, match=r"^Invalid namespace$"):
         await client.beside("/nowhere")
     assert (await client.state())["connected"] is True
     assert client.lives("disconnect") == 0

@@ -21,7 +21,7 @@ async def test_a_socket_s_own_room(js: Js, io: madang.Server):
 
 @pytest.mark.feature("O3", "O4")
 async def test_joining_and_leaving(js: Js, io: madang.Server):
-    """`join` takes one room, several or a list; leaving, also a room never joined, is silent; `leave_all` leaves all."""
+    """`join` takes one room, several or a list; leaving a room never joined is silent; `leave_all` leaves all."""
     socket = io.sockets[(await js.connect(io)).id]
     socket.join("a")
     socket.join("b", "c")

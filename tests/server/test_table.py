@@ -54,8 +54,7 @@ async def test_an_event_of_one_socket(js: Js, io: madang.Server):
 
 @pytest.mark.feature("M1", "L10", "A26", "N1")
 async def test_a_chat_message_with_a_date(js: Js, io: madang.Server):
-    """The handler in Python's form gets socket and message, `io.emit` reaches all, a date is JavaScript's, and what
-    it returns is the ack."""
+    """A handler gets socket and message, `io.emit` with a date reaches all, and the value returned is the ack."""
     at = datetime(2026, 11, 23, 3, 41, 32, 0, timezone(timedelta(hours=9)))
 
     @io.on("chat message")

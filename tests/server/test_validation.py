@@ -233,7 +233,7 @@ def test_what_cannot_be_checked(io: madang.Server):
 
     class Strange: ...
 
-    with pytest.raises(madang.HandlerError, match="value.*Strange"):
+    with pytest.raises(madang.HandlerError, match=r"value.*Strange"):
         io.on("x", annotated(Strange, Heard()))
 
 

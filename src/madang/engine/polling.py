@@ -96,6 +96,8 @@ class PollingTransport:
             return
         self._ended = True
         self._release_post()
+        if self._queue and linger:
+            self._flush_now()  # what waits goes alone: a client acts on "1" before it looks at what came with it
         if self._poll is not None:
             self._queue.append(_CLOSE)
             self._flush_now()
