@@ -152,18 +152,21 @@ async def test_a_client_that_leaves_meanwhile(js: Js, io: madang.Server, heard: 
 @pytest.mark.parametrize("packet", ["0/slow,", '2/slow,["x"]'])
 async def test_a_packet_while_middleware_runs(js: Js, io: madang.Server, heard: Heard, packet: str):
     """A second CONNECT, or an event, for a namespace that is being joined closes the connection; no socket is made."""
-    slow = io.of("/slow")
+    slow, go_on = io.of("/slow"), asyncio.Event()
 
     @slow.use
     async def wait(socket):
         heard(socket)
-        await asyncio.Event().wait()
+        await go_on.wait()
 
     client = await js.connect(io)
     client.raw("0/slow,")
     await heard.next()
     client.raw(packet)
     assert await client.disconnected() == "transport close"
+    go_on.set()
+    while len(io.tasks):
+        await asyncio.sleep(0)
     assert (slow.sockets, len(heard.all)) == ({}, 1)
 
 

@@ -1,0 +1,157 @@
+"""The fenced code of README and docs, and a way to run it.
+
+A fence of Python is compiled. One with a title is a whole program, and what follows it belongs to it until the next:
+
+* ``js title="…"`` or ``html title="…"``: its page, which Node runs with the stock client against the program;
+* ``text title="page"`` and ``text title="server"``: the lines that the page and the program print, in this order.
+
+A program listens on port 3000 in the text and on any free one in the test. One that does not call ``run`` is given to
+uvicorn, under the name ``app`` or ``io``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import sys
+import types
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from madang.engine.host import Hosted
+from tests.hosts import ROOT, listening
+
+PAGES: Final = sorted([*ROOT.glob("README*.md"), *ROOT.glob("docs/*.md")])
+ADDRESS: Final = "http://localhost:3000"
+PATIENCE: Final = 8.0
+
+_FENCE: Final = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+_SCRIPT: Final = re.compile(r'<script type="module">\n(.*?)</script>', re.DOTALL)
+_CDN: Final = re.compile(r'"https://cdn\.socket\.io/[^"]+"')
+
+#: as much of a document as the pages use; what is appended to an element is printed
+_DOM: Final = """
+const elements = {};
+const element = () => ({ value: "", append: (...parts) => console.log(...parts.map((part) => part.textContent)) });
+globalThis.document = {
+  querySelector: (name) => (elements[name] ??= element()),
+  createElement: () => element(),
+};
+const loaded = setInterval(() => {
+  if (!elements.form?.onsubmit || !elements.socket?.connected) return;
+  clearInterval(loaded);
+  elements.input.value = "안녕하세요";
+  elements.form.onsubmit({ preventDefault() {} });
+}, 5);
+"""
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """One fence."""
+
+    page: Path
+    line: int
+    language: str
+    title: str | None
+    code: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+@dataclass
+class Program:
+    """A whole program with its page and what both print."""
+
+    server: Snippet
+    page: Snippet | None = None
+    prints: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+
+    def __str__(self) -> str:
+        return str(self.server)
+
+
+def snippets(page: Path) -> list[Snippet]:
+    """The fences of a page, in order."""
+    text = page.read_text(encoding="utf-8")
+    return [
+        Snippet(page, text.count("\n", 0, match.start()) + 2, match.group(1), match.group(2), match.group(3))
+        for match in _FENCE.finditer(text)
+    ]
+
+
+def programs(page: Path) -> list[Program]:
+    """The whole programs of a page."""
+    found: list[Program] = []
+    for snippet in snippets(page):
+        if snippet.title is None:
+            continue
+        if snippet.language == "python":
+            found.append(Program(snippet))
+        elif snippet.language in ("js", "html"):
+            found[-1].page = snippet
+        elif snippet.language == "text":
+            found[-1].prints[snippet.title] = snippet.code.splitlines()
+    return found
+
+
+@contextlib.asynccontextmanager
+async def serving(snippet: Snippet, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    """Run a program; the URL where it listens."""
+    ran: list[tuple[Hosted, dict[str, Any]]] = []
+    monkeypatch.setattr(Hosted, "run", lambda self, **options: ran.append((self, options)))
+    module = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    exec(compile(snippet.code, str(snippet), "exec"), module.__dict__)
+    if not ran:
+        app = getattr(module, "app", None) or module.io
+        async with listening(app, "uvicorn") as url:
+            yield url
+            await module.io.close()
+        return
+    ((hosted, options),) = ran
+    running = await hosted.start(**{**options, "host": "127.0.0.1", "port": 0})
+    try:
+        yield running.url
+    finally:
+        await running.stop()
+
+
+@contextlib.asynccontextmanager
+async def page(node: str, snippet: Snippet, url: str, lines: int) -> AsyncIterator[list[str]]:
+    """Run a program's page under Node; the first lines that it prints. It stays open for as long as the block."""
+    code = snippet.code
+    if snippet.language == "html":
+        (code,) = _SCRIPT.findall(code)
+        code = _DOM + _CDN.sub('"socket.io-client"', code)
+        code = code.replace(f'io("{ADDRESS}")', f'(elements.socket = io("{ADDRESS}", {{ extraHeaders: ORIGIN }}))')
+        code = code.replace("ORIGIN", '{ Origin: "http://localhost:8000" }')
+    code = code.replace(ADDRESS, url)
+    process = await asyncio.create_subprocess_exec(
+        *(node, "--input-type=module", "-"),
+        cwd=ROOT / "tests" / "js",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(code.encode())
+    process.stdin.close()
+    printed: list[str] = []
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            while len(printed) < lines and (line := await process.stdout.readline()):
+                printed.append(line.decode().rstrip("\n"))
+    try:
+        yield printed
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()

@@ -1,0 +1,42 @@
+"""Every piece of Python in README and docs compiles, and the whole programs do what their pages say."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+
+import pytest
+
+from tests.docs.snippets import PAGES, Program, Snippet, page, programs, serving, snippets
+
+PYTHON = [snippet for path in PAGES for snippet in snippets(path) if snippet.language == "python"]
+PROGRAMS = [program for path in PAGES for program in programs(path)]
+
+
+@pytest.mark.parametrize("snippet", PYTHON, ids=str)
+def test_python_compiles(snippet: Snippet):
+    """It is Python, with `await` allowed where a handler's body is shown alone."""
+    compile(snippet.code, str(snippet), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=str)
+async def test_a_program_does_what_its_page_says(
+    program: Program, node: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """Program and page run together and print the lines that stand below them."""
+    assert program.page is not None, f"{program} has a title, so it needs a page that uses it"
+    wanted = program.prints["page"]
+    async with (
+        serving(program.server, monkeypatch) as url,
+        page(node, program.page, url, len(wanted)) as printed,
+    ):
+        assert printed == wanted
+    said = program.prints.get("server")
+    if said is not None:
+        out = ""
+        for _ in range(100):
+            out += capsys.readouterr().out
+            if len(out.splitlines()) >= len(said):
+                break
+            await asyncio.sleep(0.02)
+        assert out.splitlines() == said
