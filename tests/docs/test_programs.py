@@ -31,12 +31,16 @@ async def test_a_program_does_what_its_page_says(
         page(node, program.page, url, len(wanted)) as printed,
     ):
         assert printed == wanted
-    said = program.prints.get("server")
-    if said is not None:
-        out = ""
-        for _ in range(100):
-            out += capsys.readouterr().out
-            if len(out.splitlines()) >= len(said):
-                break
-            await asyncio.sleep(0.02)
-        assert out.splitlines() == said
+        if (said := program.prints.get("server")) is not None:
+            assert await server_prints(capsys, len(said)) == said
+
+
+async def server_prints(capsys: pytest.CaptureFixture[str], lines: int) -> list[str]:
+    """The first lines that this process has printed, once they are there."""
+    out = ""
+    for _ in range(100):
+        out += capsys.readouterr().out
+        if len(out.splitlines()) >= lines:
+            break
+        await asyncio.sleep(0.02)
+    return out.splitlines()

@@ -11,12 +11,25 @@ from ..adapters.adapter import EVERYONE
 from ..errors import HandlerError, OptionError
 from ..events.handlers import Handler, HandlerTable
 from .broadcast import BroadcastOperator, Operators
-from .namespace import LIFE, HandlerRegistry, M, Middleware, Namespace
+from .namespace import M, Middleware, Namespace
+from .registry import LIFE, HandlerRegistry
 
 if TYPE_CHECKING:
     from .server import Server
 
 Decide: TypeAlias = "Callable[[str, Any], bool | Awaitable[bool | None] | None]"
+
+
+def template(name: str) -> re.Pattern[str] | None:
+    """The pattern of a name with parts in braces, such as ``/room/{id}``; None if it has none.
+
+    A part in braces stands for one or more characters other than a slash.
+    """
+    parts = re.split(r"\{([A-Za-z_][A-Za-z0-9_]*)\}", name)
+    if len(parts) == 1:
+        return None
+    literal = [re.escape(part) if index % 2 == 0 else f"(?P<{part}>[^/]+)" for index, part in enumerate(parts)]
+    return re.compile(f"^{''.join(literal)}$")
 
 
 class ParentNamespace(Operators, HandlerRegistry):
@@ -63,6 +76,11 @@ class ParentNamespace(Operators, HandlerRegistry):
             OptionError: always.
         """
         raise OptionError("fetch_sockets() is for one namespace; ask the children of a dynamic one")
+
+    def params(self, name: str) -> dict[str, str]:
+        """What the named groups of the pattern take from a name; for ``/room/{id}`` the ``id``."""
+        match = self._pattern.search(name) if self._pattern is not None else None
+        return match.groupdict() if match is not None else {}
 
     def matches(self, name: str) -> bool:
         """Whether the pattern takes a name; False if a function decides."""

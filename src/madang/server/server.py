@@ -8,7 +8,7 @@ import logging
 import re
 import threading
 from base64 import urlsafe_b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import fields
 from os import urandom
 from typing import Any, TypeVar, Unpack, cast, overload
@@ -26,10 +26,11 @@ from ..protocol.socketio import DefaultParser
 from ..tasks import Tasks
 from .broadcast import BroadcastOperator, NamespaceOperators
 from .connection import Connection
-from .dynamic import Decide, ParentNamespace
-from .namespace import HandlerRegistry, M, Namespace
+from .dynamic import Decide, ParentNamespace, template
+from .namespace import M, Namespace
 from .options import ServerKeywords, ServerOptions
 from .refusal import Refusal
+from .registry import HandlerRegistry
 from .socket import END_GRACE, Socket
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -69,6 +70,7 @@ class Server(NamespaceOperators, HandlerRegistry, Hosted):
             self.options.max_attachments, self.options.json_default
         )
         self.tasks = Tasks()
+        self._background = Tasks()
         self.connections: set[Connection] = set()
         self.namespaces: dict[str, Namespace] = {}
         self._parents: list[ParentNamespace] = []
@@ -123,12 +125,16 @@ class Server(NamespaceOperators, HandlerRegistry, Hosted):
         """The namespace with a name; made at the first call.
 
         Args:
-            name: the name, to which a missing slash is added. A compiled pattern, or a function of (name, auth) that
-                may be a coroutine function, makes a dynamic namespace.
+            name: the name, to which a missing slash is added. A name with parts in braces (``/room/{id}``), a compiled
+                pattern, or a function of (name, auth) that may be a coroutine function, makes a dynamic namespace.
             handler: registered as its ``connection`` handler.
         """
+        if isinstance(name, str) and not name.startswith("/"):
+            name = f"/{name}"
         if isinstance(name, str):
-            namespace: Any = self._namespace(name if name.startswith("/") else f"/{name}")
+            name = template(name) or name
+        if isinstance(name, str):
+            namespace: Any = self._namespace(name)
         elif isinstance(name, re.Pattern) or callable(name):
             namespace = ParentNamespace(self, cast("Any", name))
             self._parents.append(namespace)
@@ -145,6 +151,23 @@ class Server(NamespaceOperators, HandlerRegistry, Hosted):
             namespace = parent.make_child(name) if parent is not None else Namespace(self, name)
             self._announce(namespace)
         return namespace
+
+    def remove(self, name: str) -> None:
+        """Delete a namespace: its sockets are disconnected, and clients can no longer join it. Silent if there is none.
+
+        Raises:
+            OptionError: the main namespace cannot be deleted.
+        """
+        if name == "/":
+            raise OptionError("the main namespace cannot be deleted")
+        namespace = self.namespaces.pop(name, None)
+        if namespace is None:
+            return
+        for socket in list(namespace.sockets.values()):
+            socket.disconnect()
+        if namespace.parent is not None:
+            namespace.parent.children.pop(name, None)
+        namespace.adapter.close()
 
     async def make_dynamic(self, name: str, auth: Any) -> Namespace | None:
         """The namespace that a client asks for, if a dynamic one takes it; asked in the order of declaration."""
@@ -172,6 +195,13 @@ class Server(NamespaceOperators, HandlerRegistry, Hosted):
         """Tell `handler(error, socket, event)` of each exception that a handler has raised. A decorator."""
         self._error_handlers.append(Handler("error", handler, takes_socket=False, from_client=False))
         return handler
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Run a coroutine in the background until it ends or the server closes, which cancels it.
+
+        An exception in it is logged and given to `on_error`. Must be called in the server's loop.
+        """
+        self._background.start(self._wait(coroutine, "background task"))
 
     def on_server_side(self, event: str) -> Callable[[F], F]:
         """Hear what other servers of the cluster send with `server_side_emit`. A decorator."""
@@ -289,4 +319,5 @@ class Server(NamespaceOperators, HandlerRegistry, Hosted):
         Clients see their transport close and come back by themselves when a server answers again.
         """
         self._engine.close_sessions()
+        await self._background.finish(0)
         await self.tasks.finish(self.options.shutdown_timeout)
