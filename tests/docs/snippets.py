@@ -34,20 +34,20 @@ _FENCE: Final = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MUL
 _SCRIPT: Final = re.compile(r'<script type="module">\n(.*?)</script>', re.DOTALL)
 _CDN: Final = re.compile(r'"https://cdn\.socket\.io/[^"]+"')
 
-#: as much of a document as the pages use; what is appended to an element is printed
+#: as much of a document as the pages use: text that is appended is printed; once connected, the form is sent
 _DOM: Final = """
 const elements = {};
-const element = () => ({ value: "", append: (...parts) => console.log(...parts.map((part) => part.textContent)) });
 globalThis.document = {
-  querySelector: (name) => (elements[name] ??= element()),
-  createElement: () => element(),
+  querySelector: (name) => (elements[name] ??= { append: (text) => console.log(text) }),
+  createElement: (name) => name,
 };
-const loaded = setInterval(() => {
-  if (!elements.form?.onsubmit || !elements.socket?.connected) return;
-  clearInterval(loaded);
-  elements.input.value = "안녕하세요";
-  elements.form.onsubmit({ preventDefault() {} });
-}, 5);
+const connected = (socket) => {
+  socket.on("connect", () => {
+    document.querySelector("input").value = "안녕하세요";
+    elements.form.onsubmit({ preventDefault() {} });
+  });
+  return socket;
+};
 """
 
 
@@ -130,8 +130,8 @@ async def page(node: str, snippet: Snippet, url: str, lines: int) -> AsyncIterat
     if snippet.language == "html":
         (code,) = _SCRIPT.findall(code)
         code = _DOM + _CDN.sub('"socket.io-client"', code)
-        code = code.replace(f'io("{ADDRESS}")', f'(elements.socket = io("{ADDRESS}", {{ extraHeaders: ORIGIN }}))')
-        code = code.replace("ORIGIN", '{ Origin: "http://localhost:8000" }')
+        origin = '{ extraHeaders: { Origin: "http://localhost:8000" } }'
+        code = code.replace(f'io("{ADDRESS}")', f'connected(io("{ADDRESS}", {origin}))')
     code = code.replace(ADDRESS, url)
     process = await asyncio.create_subprocess_exec(
         *(node, "--input-type=module", "-"),

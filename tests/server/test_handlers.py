@@ -152,6 +152,30 @@ async def test_emitting_from_another_thread(js: Js, io: madang.Server):
     assert ["not this"] not in client.received
 
 
+@pytest.mark.feature("N1", "L16")
+async def test_what_a_thread_emits_is_what_it_was(js: Js, io: madang.Server):
+    """A payload that a thread changes after `emit` goes out as it was at the call."""
+    client = await js.connect(io)
+
+    def work():
+        payload = {"n": 0}
+        for payload["n"] in range(3):
+            io.emit("n", payload)
+            io.sockets[client.id].emit("n", payload)
+
+    await asyncio.to_thread(work)
+    assert [(await client.next("n"))[0]["n"] for _ in range(6)] == [0, 0, 1, 1, 2, 2]
+
+
+@pytest.mark.feature("L12")
+async def test_what_a_thread_cannot_emit(js: Js, io: madang.Server):
+    """A value without a JSON form is an error where it is emitted, in a thread too."""
+    client = await js.connect(io)
+    for target in (io, io.sockets[client.id], io.to("room")):
+        with pytest.raises(madang.EncodeError):
+            await asyncio.to_thread(target.emit, "x", object())
+
+
 @pytest.mark.feature("M3")
 async def test_asking_from_another_thread(js: Js, io: madang.Server):
     """An ack can only be awaited in the loop; asking elsewhere is an error that says so."""

@@ -72,6 +72,30 @@ async def test_once_for_all_sockets(js: Js, io: madang.Server, client: Client, h
 
 
 @pytest.mark.feature("L1")
+async def test_once_in_a_life(js: Js, io: madang.Server, heard: Heard):
+    """`once` and `off` hold for the server's own events too: `connection`, `disconnect`, a socket's `error`."""
+
+    @io.on("boom")
+    def boom(socket):
+        raise RuntimeError
+
+    @io.once("connection")
+    def connected(socket):
+        heard("connection")
+        socket.once("error", lambda error: heard("error"))
+
+    io.once("disconnect", lambda socket: heard("disconnect"))
+    removed = io.on("connection", lambda socket: heard("removed"))
+    io.off("connect", removed)
+    for client in [await js.connect(io), await js.connect(io)]:
+        await client.emit_with_ack("boom")
+        await client.emit_with_ack("boom")
+        io.sockets[client.id].disconnect()
+        await client.disconnected()
+    assert heard.all == ["connection", "error", "disconnect"]
+
+
+@pytest.mark.feature("L1")
 async def test_event_names_and_removing_all(client: Client, socket: madang.Socket, heard: Heard):
     """`event_names` lists what a socket listens to itself, and `remove_all_listeners` forgets it."""
     socket.on("a", lambda *_: heard("a"))
