@@ -46,7 +46,7 @@ class Session(Listeners):
         protocol: the Engine.IO revision, 4.
         open: whether messages can still be sent; once False it stays so.
         close_reason: why it ended, or None.
-        failed: whether it ended because the client broke the engine's rules.
+        failed: whether it ended because the client broke the rules.
         dropped: messages that were dropped because the client is too slow.
         write: sends an `Encoded`; a slot that holds the transport's bound method, exchanged when the state changes.
     """
@@ -190,7 +190,7 @@ class Session(Listeners):
     def fail(self, reason: CloseReason, description: object, code: int = 1002) -> None:
         """End the session because the client broke the rules."""
         if self.open:
-            self.failed = reason != FORCED_CLOSE
+            self.failed = True
             transport = self.transport
             self._end(reason, description)
             transport.close(code, linger=reason == FORCED_CLOSE)

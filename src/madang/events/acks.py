@@ -81,6 +81,7 @@ class PendingAck:
         """Answered, failed, timed out, or cancelled by who waited: leave nothing behind."""
         if self._handle is not None:
             self._handle.cancel()
+        _mark_retrieved(future)
         forget, self._forget = self._forget, None
         if forget is not None:
             forget()
@@ -145,6 +146,13 @@ class PendingAcks:
 
     def _done(self, future: asyncio.Future[list[Any]]) -> None:
         self._handle.cancel()
+        _mark_retrieved(future)
         waiting, self._waiting = self._waiting, {}
         for recipient in waiting:
             self._forget(recipient)
+
+
+def _mark_retrieved(future: asyncio.Future[Any]) -> None:
+    """Keep asyncio from logging an error for an answer that nobody waits for."""
+    if not future.cancelled():
+        future.exception()

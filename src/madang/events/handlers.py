@@ -158,4 +158,12 @@ class HandlerTable:
             self.fast[raw] = SEVERAL
 
 
+def called(handlers: list[Handler]) -> list[Handler]:
+    """The handlers that are to be called now; those for `once` are taken out of the list."""
+    found = list(handlers)
+    if any(handler.once for handler in found):
+        handlers[:] = [handler for handler in found if not handler.once]
+    return found
+
+
 _NONE: Final[list[Handler]] = []

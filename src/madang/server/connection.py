@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,7 @@ class Connection:
         sockets: its sockets, by namespace.
     """
 
-    __slots__ = ("_joining", "_left", "_main", "_partial", "server", "session", "sockets")
+    __slots__ = ("_joining", "_left", "_main", "_partial", "_waiting", "server", "session", "sockets")
 
     def __init__(self, server: Server, session: Session) -> None:
         self.server = server
@@ -51,6 +52,7 @@ class Connection:
         self.sockets: dict[str, Socket] = {}
         self._joining: dict[str, Socket | None] = {}
         self._left: set[str] = set()
+        self._waiting: tuple[asyncio.Task[Any], ...] = ()
         self._main: Socket | None = None
         self._partial: tuple[Packet, Reconstruction] | None = None
 
@@ -101,6 +103,10 @@ class Connection:
             if joining is not None:
                 joining.closed(reason, description)
         self._main = None
+        current = asyncio.current_task()
+        for task in self._waiting:
+            if task is not current:  # a middleware may have closed the connection itself
+                task.cancel("the client has gone")
 
     def on_write_changed(self) -> None:
         """The session's `write` was exchanged."""
@@ -179,13 +185,19 @@ class Connection:
             raise PacketError(f"namespace {name!r} is joined already")
         self._joining[name] = None
         self._left.discard(name)
-        self.server.tasks.start(self._join(name, auth))
+        task = self.server.tasks.start(self._join(name, auth))
+        if task is not None:
+            self._waiting = (*self._waiting, task)
+            task.add_done_callback(self._joined)
+
+    def _joined(self, task: asyncio.Task[Any]) -> None:
+        self._waiting = tuple(waiting for waiting in self._waiting if waiting is not task)
 
     async def _join(self, name: str, auth: Any) -> None:
         server = self.server
         socket: Socket | None = None
         try:
-            namespace = server.namespaces.get(name) or await server.make_dynamic(name, auth or {})
+            namespace = await server.find_namespace(name, auth or {})
             if not self.session.open:
                 return
             if namespace is None:

@@ -100,16 +100,17 @@ class Namespace(NamespaceOperators, HandlerRegistry):
 
     def encode(self, args: tuple[Any, ...], ack_id: int | None = None, compress: bool = True) -> Encoded:
         """Encode an event once, for whoever it goes to."""
-        encoded = self.server.parser.encode_event(self.name, args, ack_id, compress)
+        encoded = self.server.parser_here().encode_event(self.name, args, ack_id, compress)
         encoded.event = args
         return encoded
 
     def broadcast(self, args: tuple[Any, ...], options: BroadcastOptions, compress: bool = True) -> None:
-        """Send an event to all that `options` names; from another thread, in the server's loop."""
+        """Send an event to all that `options` names; may be called from any thread."""
+        encoded = self.encode(args, None, compress)
         if self.server.in_other_thread():
-            self.server.call_in_loop(self.broadcast, args, options, compress)
-            return
-        self.adapter.broadcast(self.encode(args, None, compress), options)
+            self.server.call_in_loop(self.adapter.broadcast, encoded, options)
+        else:
+            self.adapter.broadcast(encoded, options)
 
     def server_side_emit(self, event: str, *args: Any) -> None:
         """Tell the other servers of the cluster, where `on_server_side` hears of it."""

@@ -20,7 +20,7 @@ from ..engine.http import Request
 from ..engine.options import EngineOptions, refuse_unknown
 from ..engine.session import Session
 from ..errors import HandshakeError, OptionError, UsageError
-from ..events.handlers import Handler
+from ..events.handlers import Handler, called
 from ..protocol.parser import Parser
 from ..protocol.socketio import DefaultParser
 from ..tasks import Tasks
@@ -169,8 +169,17 @@ class Server(NamespaceOperators, HandlerRegistry, Hosted):
             namespace.parent.children.pop(name, None)
         namespace.adapter.close()
 
-    async def make_dynamic(self, name: str, auth: Any) -> Namespace | None:
-        """The namespace that a client asks for, if a dynamic one takes it; asked in the order of declaration."""
+    async def find_namespace(self, name: str, auth: Any) -> Namespace | None:
+        """The namespace that a client asks for; dynamic ones are asked in the order of their declaration.
+
+        A function that decides is asked about every client, not only about the first.
+        """
+        known = self.namespaces.get(name)
+        if known is not None and (known.parent is None or await known.parent.accepts(name, auth)):
+            return self.namespaces.get(name)
+        return None if known is not None else await self._make_dynamic(name, auth)
+
+    async def _make_dynamic(self, name: str, auth: Any) -> Namespace | None:
         for parent in self._parents:
             if await parent.accepts(name, auth):
                 namespace = self.namespaces.get(name)  # another client may have been faster
@@ -182,7 +191,7 @@ class Server(NamespaceOperators, HandlerRegistry, Hosted):
 
     def _announce(self, namespace: Namespace) -> None:
         self.namespaces[namespace.name] = namespace
-        for handler in tuple(self.main.life["new_namespace"]):
+        for handler in called(self.main.life["new_namespace"]):
             self._call(handler, (namespace,), "new_namespace")
 
     # handlers and hooks
@@ -294,6 +303,12 @@ class Server(NamespaceOperators, HandlerRegistry, Hosted):
     def in_other_thread(self) -> bool:
         """Whether the caller runs in another thread than the server's loop."""
         return self._thread is not None and threading.get_ident() != self._thread
+
+    def parser_here(self) -> Parser:
+        """The parser for the calling thread: an encoder keeps state while it works, so another thread gets its own."""
+        if self.in_other_thread() and type(self.parser) is DefaultParser:
+            return DefaultParser(self.options.max_attachments, self.options.json_default)
+        return self.parser
 
     def require_own_thread(self, name: str) -> None:
         """Refuse what can only be awaited in the server's loop.

@@ -12,7 +12,7 @@ from ..adapters.adapter import BroadcastOptions
 from ..engine.transport import FORCED_CLOSE, SERVER_SHUTTING_DOWN
 from ..errors import HandlerError, UsageError
 from ..events.dispatch import Dispatcher
-from ..events.handlers import Handler
+from ..events.handlers import Handler, called
 from ..protocol.encoded import Encoded
 from ..protocol.parser import CONNECT, DISCONNECT, Packet
 from ..types import Room
@@ -191,9 +191,11 @@ class Socket(Dispatcher, Operators):
         """Send an event, given as name and arguments, with the flags of a `SocketOperator`."""
         server = self.namespace.server
         if server.in_other_thread():
-            server.call_in_loop(self.emit_with, args, compress, volatile)
+            server.call_in_loop(self._write_encoded, self.namespace.encode(args, None, compress), volatile)
             return
-        encoded = self.namespace.encode(args, None, compress)
+        self._write_encoded(self.namespace.encode(args, None, compress), volatile)
+
+    def _write_encoded(self, encoded: Encoded, volatile: bool) -> None:
         if volatile:
             self.write_volatile(encoded)
         else:
@@ -507,15 +509,15 @@ class Socket(Dispatcher, Operators):
 
     async def _run_connection(self, handlers: list[Handler]) -> None:
         try:
-            for handler in tuple(handlers):
+            for handler in called(handlers):
                 await self._run_life(handler, "connection", ())
         finally:
             self._next()
 
     async def _run_end(self, reason: str, description: object) -> None:
         for event in ("disconnecting", "disconnect"):
-            own = (self._life or {}).get(event, ())
-            for handler in (*self.namespace.life[event], *own):
+            own = (self._life or {}).get(event, [])
+            for handler in (*called(self.namespace.life[event]), *called(own)):
                 await self._run_life(handler, event, (reason, description))
             self._rooms = None
         self._life = None
@@ -559,7 +561,7 @@ class Socket(Dispatcher, Operators):
         self.emit_with(("error", payload))
 
     def _local_error(self, error: Exception) -> None:
-        for handler in tuple((self._life or {}).get("error", ())):
+        for handler in called((self._life or {}).get("error", [])):
             self.namespace.server.tasks.start(self._run_error(handler, error))
 
     async def _run_error(self, handler: Handler, error: Exception) -> None:

@@ -1,0 +1,110 @@
+"""The tables of docs/ against the code: options, command line, values, errors."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import enum
+import json
+import re
+from collections import deque
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pydantic
+import pytest
+
+import madang
+from madang import errors
+from madang.cli.main import main
+from madang.engine.cors import CorsOptions
+from madang.engine.options import CookieOptions, EngineOptions
+from madang.protocol.socketio import DefaultParser
+from madang.server.options import ServerOptions
+from tests.hosts import ROOT
+
+
+def section(page: str, heading: str) -> str:
+    """The text below a heading of a page, up to the next one."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    match = re.search(rf"^##+ {re.escape(heading)}\n(.*?)(?=^##+ |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert match is not None, f"{page} has no heading {heading!r}"
+    return match.group(1)
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of the tables in a text, without heads and backquotes."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    cells = [[cell.strip().strip("`") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    return [row for row, after in zip(cells[2:], lines[2:], strict=True) if "---" not in after]
+
+
+@pytest.mark.parametrize(
+    ("heading", "options"), [("Server", ServerOptions), ("Server and Engine", EngineOptions)], ids=str
+)
+def test_every_option_and_its_default(heading: str, options: Any):
+    """docs/options.md names each option once, with the default that the code has."""
+    wanted = {field.name: field.default for field in dataclasses.fields(options)}
+    assert {row[0]: ast.literal_eval(row[1]) for row in rows(section("options.md", heading))} == wanted
+
+
+@pytest.mark.parametrize(("heading", "options"), [("cors", CorsOptions), ("cookie", CookieOptions)])
+def test_every_key_of_an_option(heading: str, options: Any):
+    """docs/options.md names each key of `cors` and `cookie`."""
+    assert [row[0] for row in rows(section("options.md", heading))] == list(options.__annotations__)
+
+
+def test_the_command_line(capsys: pytest.CaptureFixture[str]):
+    """docs/hosting.md names each option of `madang run`."""
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    there = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}
+    assert {row[0] for row in rows(section("hosting.md", "madang run"))} == there
+
+
+class Color(enum.Enum):
+    RED = "red"
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    y: int
+
+
+class Message(msgspec.Struct):
+    text: str
+
+
+class Model(pydantic.BaseModel):
+    name: str
+
+
+KNOWN: dict[str, Any] = {
+    known.__name__: known
+    for known in (Color, Point, Message, Model, datetime, date, time, timedelta, timezone, Decimal, UUID, deque)
+} | {"UTC": UTC}
+
+
+@pytest.mark.parametrize("row", rows(section("values.md", "From Python to JavaScript")), ids=lambda row: row[0])
+def test_what_a_value_becomes(row: list[str]):
+    """docs/values.md tells the JSON of each value."""
+    sent = DefaultParser().encode_event("/", ["x", eval(row[0], dict(KNOWN))])
+    assert json.loads(sent.text[2:]) == ["x", json.loads(row[1])]
+
+
+def test_every_exception():
+    """docs/errors.md draws the tree as the code has it, and says of each public exception when it is raised."""
+    tree = re.search(r"```text\n(.*?)```", section("errors.md", "The tree"), re.DOTALL)
+    assert tree is not None
+    assert errors.__doc__ is not None
+    assert tree.group(1).strip() in errors.__doc__
+    public = {
+        name
+        for name in madang.__all__
+        if isinstance(kind := getattr(madang, name), type) and issubclass(kind, madang.MadangError)
+    }
+    assert {row[0] for row in rows(section("errors.md", "Each of them"))} == public
