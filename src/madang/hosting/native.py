@@ -21,6 +21,7 @@ import uvicorn
 from uvicorn.importer import ImportFromStringError, import_from_string
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from ..engine.engine import Engine
 from ..engine.host import Hosted
@@ -51,6 +52,12 @@ class Door(HttpToolsProtocol):
         super().__init__(config, **rest)
         self._engine, self._prefix = _engine_of(config)
         self._is_new = config.limit_concurrency is None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A connection was accepted; one that slipped in while the server stops is let go at once."""
+        super().connection_made(transport)
+        if isinstance(self.server_state, _State) and self.server_state.stopping:
+            transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Bytes came before it was known what they are."""
@@ -154,11 +161,18 @@ def _refusal(error: HandshakeError) -> bytes:
     return head.encode() + b"\r\n\r\n" + body
 
 
+class _State(ServerState):
+    """uvicorn's state of a server, and whether it is on its way out."""
+
+    stopping = False
+
+
 class _Server(uvicorn.Server):
     """uvicorn's server; closes the clients first when it stops, and leaves signals alone if told so."""
 
     def __init__(self, config: uvicorn.Config, hosted: Hosted, *, signals: bool) -> None:
         super().__init__(config)
+        self.server_state: _State = _State()
         self._hosted = hosted
         self._signals = signals
         self.ready = asyncio.Event()
@@ -197,12 +211,15 @@ class _Server(uvicorn.Server):
         self.ready.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.server_state.stopping = True
         for server in self.servers:
             server.close()
         await self._hosted.close()
         if self.runtime is not None and not self.force_exit:
             await self.runtime.connections_closed(_CLOSE_HANDSHAKES)
         await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
 
 class _Running:
