@@ -12,9 +12,20 @@ import asyncio
 import contextvars
 import sys
 from collections.abc import Coroutine, Generator
-from typing import Any
+from typing import Any, Final
 
 Coro = Coroutine[Any, Any, object]
+
+FAILURES: Final = (Exception, asyncio.CancelledError)
+"""What the user's code may raise. A CancelledError that nobody asked for is a failure like any other."""
+
+
+def raise_if_cancelled(error: BaseException) -> None:
+    """Raise `error` if it is the cancellation of the running task, which nothing may swallow."""
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise error
 
 
 class Tasks:
@@ -41,14 +52,18 @@ class Tasks:
 
     async def finish(self, timeout: float) -> None:
         """Wait for all of them, for `timeout` seconds; then cancel what is left and wait for that."""
-        current = asyncio.current_task()
-        pending = {task for task in self._running if task is not current}
-        if pending:
-            _, pending = await asyncio.wait(pending, timeout=timeout)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while (pending := self._others()) and (left := deadline - loop.time()) > 0:
+            await asyncio.wait(pending, timeout=left)  # one that ends may start another
         for task in pending:
             task.cancel("the server is shutting down")
         if pending:
             await asyncio.wait(pending, timeout=1.0)
+
+    def _others(self) -> set[asyncio.Task[Any]]:
+        current = asyncio.current_task()
+        return {task for task in self._running if task is not current}
 
 
 if sys.version_info >= (3, 12):
@@ -130,6 +145,9 @@ else:
                 del _spare[closed]
             spare = _spare[loop] = []
         parked = spare.pop() if spare else _Parked(loop)
+        if parked.pristine != contextvars.copy_context():
+            parked.task.cancel()  # it was made in another context, perhaps for another client's request
+            parked = _Parked(loop)
         current = asyncio.current_task(loop)
         if current is not None:
             _asyncio_tasks._leave_task(loop, current)

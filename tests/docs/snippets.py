@@ -123,16 +123,19 @@ async def serving(snippet: Snippet, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
         await running.stop()
 
 
+def script(page: Snippet) -> str:
+    """What Node can run of a page: of HTML the script, with as much of a document as it needs."""
+    if page.language != "html":
+        return page.code
+    (code,) = _SCRIPT.findall(page.code)
+    code = _CDN.sub('"socket.io-client"', code)
+    origin = '{ extraHeaders: { Origin: "http://localhost:8000" } }'
+    return _DOM + code.replace(f'io("{ADDRESS}")', f'connected(io("{ADDRESS}", {origin}))')
+
+
 @contextlib.asynccontextmanager
-async def page(node: str, snippet: Snippet, url: str, lines: int) -> AsyncIterator[list[str]]:
-    """Run a program's page under Node; the first lines that it prints. It stays open for as long as the block."""
-    code = snippet.code
-    if snippet.language == "html":
-        (code,) = _SCRIPT.findall(code)
-        code = _DOM + _CDN.sub('"socket.io-client"', code)
-        origin = '{ extraHeaders: { Origin: "http://localhost:8000" } }'
-        code = code.replace(f'io("{ADDRESS}")', f'connected(io("{ADDRESS}", {origin}))')
-    code = code.replace(ADDRESS, url)
+async def run_page(node: str, code: str, url: str, lines: int) -> AsyncIterator[list[str]]:
+    """Run a page under Node; the first lines that it prints. It stays open for as long as the block."""
     process = await asyncio.create_subprocess_exec(
         *(node, "--input-type=module", "-"),
         cwd=ROOT / "tests" / "js",
@@ -142,14 +145,14 @@ async def page(node: str, snippet: Snippet, url: str, lines: int) -> AsyncIterat
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(code.encode())
+    process.stdin.write(code.replace(ADDRESS, url).encode())
     process.stdin.close()
     printed: list[str] = []
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(PATIENCE):
-            while len(printed) < lines and (line := await process.stdout.readline()):
-                printed.append(line.decode().rstrip("\n"))
     try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while len(printed) < lines and (line := await process.stdout.readline()):
+                    printed.append(line.decode().rstrip("\n"))
         yield printed
     finally:
         with contextlib.suppress(ProcessLookupError):

@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 
-from tests.docs.snippets import PAGES, Program, Snippet, page, programs, serving, snippets
+from tests.docs.snippets import PAGES, Program, Snippet, programs, run_page, script, serving, snippets
 
 PYTHON = [snippet for path in PAGES for snippet in snippets(path) if snippet.language == "python"]
 PROGRAMS = [program for path in PAGES for program in programs(path)]
@@ -28,7 +28,7 @@ async def test_a_program_does_what_its_page_says(
     wanted = program.prints["page"]
     async with (
         serving(program.server, monkeypatch) as url,
-        page(node, program.page, url, len(wanted)) as printed,
+        run_page(node, script(program.page), url, len(wanted)) as printed,
     ):
         assert printed == wanted
         if (said := program.prints.get("server")) is not None:

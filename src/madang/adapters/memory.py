@@ -26,7 +26,7 @@ class MemoryAdapter(Listeners):
         rooms: members by room; the rooms of the sockets' own ids are not among them.
     """
 
-    __slots__ = ("_joined", "everyone", "rooms")
+    __slots__ = ("_joined", "_not_in_own", "everyone", "rooms")
 
     EVENTS: ClassVar[frozenset[str]] = frozenset(("create_room", "join_room", "leave_room", "delete_room"))
 
@@ -35,6 +35,7 @@ class MemoryAdapter(Listeners):
         self.everyone: dict[Room, Any] = {}
         self.rooms: dict[Room, dict[str, Any]] = {}
         self._joined: dict[str, set[Room]] = {}
+        self._not_in_own: set[Room] = set()
 
     def add(self, sink: Any) -> None:
         """A socket has joined the namespace, and so its own room."""
@@ -47,6 +48,7 @@ class MemoryAdapter(Listeners):
         """A socket has left; it leaves all rooms."""
         for room in self._joined.pop(sink.id, ()):
             self._take_out(sink, room)
+        self._not_in_own.discard(sink.id)
         if self.everyone.pop(sink.id, None) is not None and self._listeners is not None:
             self.tell("leave_room", sink.id, sink.id)
             self.tell("delete_room", sink.id)
@@ -56,7 +58,7 @@ class MemoryAdapter(Listeners):
         joined = self._joined.get(sink.id)
         for room in rooms:
             if room == sink.id:
-                self.everyone[sink.id] = sink
+                self._not_in_own.discard(sink.id)
                 continue
             if joined is None:
                 joined = self._joined.setdefault(sink.id, set())
@@ -74,7 +76,7 @@ class MemoryAdapter(Listeners):
     def leave(self, sink: Any, room: Room) -> None:
         """Take a socket out of a room; silent if it is not there."""
         if room == sink.id:
-            self.everyone.pop(sink.id, None)
+            self._not_in_own.add(sink.id)
             return
         joined = self._joined.get(sink.id)
         if joined is not None and room in joined:
@@ -95,7 +97,7 @@ class MemoryAdapter(Listeners):
     def rooms_of(self, sink: Any) -> set[Room]:
         """The rooms a socket is in, as a new set."""
         rooms = set(self._joined.get(sink.id, ()))
-        if sink.id in self.everyone:
+        if sink.id in self.everyone and sink.id not in self._not_in_own:
             rooms.add(sink.id)
         return rooms
 
@@ -119,7 +121,7 @@ class MemoryAdapter(Listeners):
 
     def _in(self, room: Room) -> dict[Any, Any]:
         members = self.rooms.get(room)
-        own = self.everyone.get(room)
+        own = self.everyone.get(room) if room not in self._not_in_own else None
         if own is None:
             return members if members is not None else {}
         return {own.id: own} if members is None else {**members, own.id: own}

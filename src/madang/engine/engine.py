@@ -225,6 +225,9 @@ class Engine(Listeners, Hosted):
         `transport` is a `Transport` with a settable `session`.
         """
         session, session_id = admission
+        if self.closing:
+            transport.close(1001)
+            return
         if session is None:
             session = self._open(session_id, transport, request)
             transport.session = session
@@ -256,6 +259,15 @@ class Engine(Listeners, Hosted):
     def traffic_while_waiting(self, session: Session) -> None:
         """A packet came while a pong was awaited: the client lives, so the wait begins anew, once."""
         if session in self.pongs:
+            self.pongs.add(session)
+
+    def reading_paused(self, session: Session) -> None:
+        """A session's client is not read from: it cannot be held to a pong."""
+        self.pongs.discard(session)
+
+    def reading_resumed(self, session: Session, *, awaits_pong: bool) -> None:
+        """A session's client is read from again: it has all of `ping_timeout` for a pong that is due."""
+        if awaits_pong:
             self.pongs.add(session)
 
     def session_ended(self, session: Session) -> None:
@@ -317,8 +329,11 @@ class Engine(Listeners, Hosted):
         return b"0" + json.dumps(facts, separators=(",", ":")).encode()
 
     def _send_ping(self, session: Session) -> None:
-        self.pongs.add(session)
-        session.ping()
+        if session.paused:
+            self.pings.add(session)
+        else:
+            self.pongs.add(session)
+            session.ping()
 
     def _forget_lingering(self, session_id: str) -> None:
         self._lingering.pop(session_id, None)
@@ -355,20 +370,26 @@ class Engine(Listeners, Hosted):
 
     async def _approve(self, request: Request) -> str:
         """Ask the user's own hooks about a handshake; the id of the new session."""
-        if self.closing:
-            raise HandshakeError(3, "the server is shutting down", {"name": "SHUTTING_DOWN"}, status=503)
+        self._refuse_if_closing()
         if self.options.allow_request is not None:
             await self._ask(self.options.allow_request, request)
+            self._refuse_if_closing()
         if request.query.get("EIO") != "4":
             raise HandshakeError(5, context={"protocol": request.query.get("EIO")})
         if self.options.generate_id is None:
             return self._generate_id()
         try:
             session_id = self.options.generate_id(request)
-            return await session_id if isawaitable(session_id) else session_id
+            chosen = await session_id if isawaitable(session_id) else session_id
         except Exception as error:
             logger.exception("generate_id failed")
             raise HandshakeError(3, context={"name": "ID_GENERATION_ERROR", "error": error}) from error
+        self._refuse_if_closing()
+        return chosen
+
+    def _refuse_if_closing(self) -> None:
+        if self.closing:
+            raise HandshakeError(3, "the server is shutting down", {"name": "SHUTTING_DOWN"}, status=503)
 
     async def _ask(self, allow_request: Callable[[Request], Any], request: Request) -> None:
         try:

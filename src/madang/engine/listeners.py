@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, TypeVar, overload
 
 from ..errors import HandlerError
+
+logger = logging.getLogger("madang.engine")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -57,4 +60,7 @@ class Listeners:
         """Call the listeners of `event`."""
         if self._listeners is not None:
             for listener in tuple(self._listeners.get(event, ())):
-                listener(*args)
+                try:
+                    listener(*args)
+                except Exception:  # it is told in passing, and must not stop what goes on
+                    logger.exception("a listener of %r failed", event)

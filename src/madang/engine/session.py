@@ -54,6 +54,7 @@ class Session(Listeners):
     __slots__ = (
         "_awaits_pong",
         "_engine",
+        "_pauses",
         "_taps",
         "close_reason",
         "dropped",
@@ -93,6 +94,7 @@ class Session(Listeners):
         self._engine: Engine = engine
         self._taps = False
         self._awaits_pong = False
+        self._pauses = 0
         self.write: Callable[[Encoded], None] = transport.send if self.supports_binary else self._write_base64
 
     def __repr__(self) -> str:
@@ -146,12 +148,26 @@ class Session(Listeners):
             transport.close()
 
     def pause_reading(self) -> None:
-        """Take nothing more from the client for now, without telling it."""
-        self.transport.pause_reading()
+        """Take nothing more from the client for now, without telling it; each call needs its own `resume_reading`.
+
+        The client is not asked for pongs meanwhile, since they could not be read.
+        """
+        self._pauses += 1
+        if self._pauses == 1 and self.open:
+            self.transport.pause_reading()
+            self._engine.reading_paused(self)
 
     def resume_reading(self) -> None:
-        """Undo `pause_reading`."""
-        self.transport.resume_reading()
+        """Undo one `pause_reading`."""
+        self._pauses -= 1
+        if self._pauses == 0 and self.open:
+            self.transport.resume_reading()
+            self._engine.reading_resumed(self, awaits_pong=self._awaits_pong)
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is read from the client."""
+        return self._pauses > 0
 
     # what transports call
 
@@ -214,8 +230,9 @@ class Session(Listeners):
     def switch_transport(self, transport: Transport) -> None:
         """Use `transport` from now on; the old one is left to itself."""
         self.transport = transport
+        if self._pauses:
+            transport.pause_reading()
         self._set_sending()
-        self.tell("upgrade", transport)
 
     def _text_after_ping(self, packet: bytes) -> None:
         self._alive()

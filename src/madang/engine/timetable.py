@@ -8,11 +8,14 @@ earliest head of its lanes, and none at all while every lane is empty.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from ..types import Clock, TimerHandle
+
+logger = logging.getLogger("madang.engine")
 
 K = TypeVar("K", bound=Hashable)
 
@@ -66,7 +69,10 @@ class Lane(Generic[K]):
             if deadline > now:
                 return
             del due[key]
-            self._callback(key)
+            try:
+                self._callback(key)
+            except Exception:  # one that fails must not take the other deadlines with it
+                logger.exception("a deadline's callback failed")
 
 
 class Timetable:
@@ -127,8 +133,10 @@ class Timetable:
         self._handle = None
         # a loop may call up to its clock's resolution early
         now = self.now() + 0.001
-        for lane in self._lanes:
-            lane.run_due(now)
-        heads = [head for lane in self._lanes if (head := lane.head()) is not None]
-        if heads:
-            self.arm(min(heads))
+        try:
+            for lane in self._lanes:
+                lane.run_due(now)
+        finally:
+            heads = [head for lane in self._lanes if (head := lane.head()) is not None]
+            if heads:
+                self.arm(min(heads))

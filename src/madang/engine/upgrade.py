@@ -97,7 +97,8 @@ class Upgrade:
         self._engine.adopt(transport, session)
         session.switch_transport(transport)
         for encoded in waiting:
-            session.write(encoded)
+            transport.send(encoded)
+        session.tell("upgrade", transport)
         self._close_if_asked()
 
     def _fail(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol, cast
 
 from ..errors import EventError, PacketError
 from ..protocol.parser import EVENT, Packet
-from ..tasks import Tasks
+from ..tasks import FAILURES, Tasks, raise_if_cancelled
 from .acks import Ack
 from .handlers import Handler, HandlerTable
 
@@ -30,7 +30,8 @@ QUEUE_BYTES: Final = 1_000_000
 ACK_GRACE: Final = 16
 """How many times as many may wait while an answer of this client is awaited, which reading no more would block."""
 
-Waiting = tuple["bytes | None", "list[Any] | None", "int | None"]
+Waiting = tuple["bytes | None", "list[Any] | None", "int | None", int]
+"""An event in the queue: its JSON text, or its decoded arguments; the ack id; its size in bytes."""
 
 
 class Owner(Protocol):
@@ -38,7 +39,7 @@ class Owner(Protocol):
 
     tasks: Tasks
 
-    def handler_failed(self, error: Exception, socket: Any, event: str | int) -> None:
+    def handler_failed(self, error: BaseException, socket: Any, event: str | int) -> None:
         """A handler has raised something that is not meant for the client."""
         ...
 
@@ -94,7 +95,7 @@ class Dispatcher:
         """Send the event ``error``."""
         raise NotImplementedError
 
-    def _local_error(self, error: Exception) -> None:
+    def _local_error(self, error: BaseException) -> None:
         """Give an error to this socket's own ``error`` handlers."""
         raise NotImplementedError
 
@@ -135,7 +136,8 @@ class Dispatcher:
                     args = handler.bind(payload)
                 except PacketError:
                     raise
-                except Exception as error:
+                except FAILURES as error:
+                    raise_if_cancelled(error)
                     self._failed(handler, error, None, ack_id)
                     return
                 try:
@@ -143,7 +145,8 @@ class Dispatcher:
                         ack, ack_id = Ack(self, ack_id), None
                         args = [*args[: handler.ack_at], ack, *args[handler.ack_at :]]
                     result = handler.function(self, *args) if handler.takes_socket else handler.function(*args)
-                except Exception as error:
+                except FAILURES as error:
+                    raise_if_cancelled(error)
                     self._failed(handler, error, ack, ack_id)
                     return
                 if handler.is_async or type(result) is CoroutineType:
@@ -152,18 +155,36 @@ class Dispatcher:
                     values: Any = () if result is None else result if type(result) is tuple else (result,)  # pyright: ignore
                     self._answer(ack_id, values)
                 return
-        if self._queue is not None:
-            self._enqueue((payload, None, ack_id), len(payload))
+        if self._queue is not None and not self._some_overlap():
+            self._enqueue((payload, None, ack_id, len(payload)))
         else:
-            self._start(self._dispatch(self._decode_event(Packet(EVENT, payload=payload)), ack_id), False)
+            args = self._decode_event(Packet(EVENT, payload=payload))
+            self.receive_args(args, ack_id, len(payload))
 
-    def receive_args(self, args: list[Any], ack_id: int | None) -> None:
-        """Handle an event whose name and arguments have been decoded, such as one with attachments."""
-        if self._queue is not None:
-            size = sum(len(arg) for arg in args if isinstance(arg, bytes))
-            self._enqueue((None, args, ack_id), size)
-        else:
+    def receive_args(self, args: list[Any], ack_id: int | None, size: int) -> None:
+        """Handle an event whose name and arguments have been decoded, such as one with attachments.
+
+        Args:
+            args: the name and the arguments.
+            ack_id: the ack id, or None.
+            size: bytes that it holds, for the bound on what waits.
+        """
+        if self._queue is None:
             self._start(self._dispatch(args, ack_id), False)
+        elif self._overlaps(args[0]):
+            self._start(self._dispatch(args, ack_id, in_turn=False), True)
+        else:
+            self._enqueue((None, args, ack_id, size))
+
+    def _some_overlap(self) -> bool:
+        return self._shared.concurrent or (self._own is not None and self._own.concurrent)
+
+    def _overlaps(self, event: Any) -> bool:
+        """Whether all handlers of an event may overlap with those that run."""
+        if not self._some_overlap():
+            return False
+        handlers = [*self._shared.get(event), *(self._own.get(event) if self._own is not None else ())]
+        return bool(handlers) and all(handler.concurrent for handler in handlers)
 
     def _start(self, coroutine: Any, concurrent: bool) -> None:
         if self._owner.tasks.start(coroutine) is not None and not concurrent and self._queue is None:
@@ -173,7 +194,8 @@ class Dispatcher:
         """Wait for a handler, answer, and go on with what waits behind it."""
         try:
             result = await coroutine
-        except Exception as error:
+        except FAILURES as error:
+            raise_if_cancelled(error)
             self._failed(handler, error, ack, ack_id)
         else:
             if ack_id is not None:
@@ -182,13 +204,14 @@ class Dispatcher:
             if not handler.concurrent:
                 self._next()
 
-    async def _dispatch(self, args: list[Any], ack_id: int | None) -> None:
+    async def _dispatch(self, args: list[Any], ack_id: int | None, *, in_turn: bool = True) -> None:
         """The longer way of an event: catch-alls, middlewares, several handlers."""
         try:
             if await self._pass_gates(args, ack_id):
                 await self._call_all(args, ack_id)
         finally:
-            self._next()
+            if in_turn:
+                self._next()
 
     async def _pass_gates(self, args: list[Any], ack_id: int | None) -> bool:
         own = self._own
@@ -197,17 +220,20 @@ class Dispatcher:
             seen = [*args, Ack(self, ack_id)] if ack_id is not None else args
             for listener in listeners:
                 try:
-                    waiting = listener.function(self, *seen) if listener.takes_socket else listener.function(*seen)
-                    if listener.is_async:
+                    values = seen if listener.arity is None else seen[: listener.arity]
+                    waiting = listener.function(self, *values) if listener.takes_socket else listener.function(*values)
+                    if isawaitable(waiting):
                         await waiting
-                except Exception as error:
+                except FAILURES as error:
+                    raise_if_cancelled(error)
                     self._owner.handler_failed(error, self, args[0])
         for middleware in self._middlewares or ():
             try:
                 waiting = middleware(args)
                 if isawaitable(waiting):
                     await waiting
-            except Exception as error:
+            except FAILURES as error:
+                raise_if_cancelled(error)
                 self._local_error(error)
                 return False
         return not self._halted
@@ -242,7 +268,8 @@ class Dispatcher:
             result = handler.function(self, *args) if handler.takes_socket else handler.function(*args)
             if handler.is_async or type(result) is CoroutineType:
                 result = await cast("Any", result)
-        except Exception as error:
+        except FAILURES as error:
+            raise_if_cancelled(error)
             self._failed(handler, error, ack, ack_id)
             return True
         if ack_id is not None and (result is not None or handler.concurrent):
@@ -252,7 +279,7 @@ class Dispatcher:
 
     # after a handler
 
-    def _failed(self, handler: Handler, error: Exception, ack: Ack | None, ack_id: int | None) -> None:
+    def _failed(self, handler: Handler, error: BaseException, ack: Ack | None, ack_id: int | None) -> None:
         """A handler has raised: tell the client what it may know, and ourselves the rest."""
         if isinstance(error, EventError):
             payload = error.payload()
@@ -267,38 +294,57 @@ class Dispatcher:
         elif isinstance(error, EventError):
             self._tell_error({"event": handler.event, **payload})
 
-    def _enqueue(self, waiting: Waiting, size: int) -> None:
+    def _enqueue(self, waiting: Waiting) -> None:
         queue = self._queue
         assert queue is not None
         queue.append(waiting)
-        self._queued_bytes += size
-        if not self._reading_paused and (len(queue) >= QUEUE_LIMIT or self._queued_bytes >= QUEUE_BYTES):
-            grace = ACK_GRACE if self._awaits_ack() else 1
-            if len(queue) >= QUEUE_LIMIT * grace or self._queued_bytes >= QUEUE_BYTES * grace:
-                self._reading_paused = True
-                self._set_reading(False)
+        self._queued_bytes += waiting[3]
+        if not self._reading_paused and self._is_full(ACK_GRACE if self._awaits_ack() else 1):
+            self._pause(True)
+
+    def _is_full(self, grace: float) -> bool:
+        queue = self._queue
+        return queue is not None and (len(queue) >= QUEUE_LIMIT * grace or self._queued_bytes >= QUEUE_BYTES * grace)
+
+    def _pause(self, paused: bool) -> None:
+        if paused is not self._reading_paused:
+            self._reading_paused = paused
+            self._set_reading(not paused)
+
+    def _ack_awaited(self) -> None:
+        """An answer of this client is awaited: read on, within the wider bound, or it could not come."""
+        if self._reading_paused and not self._is_full(ACK_GRACE):
+            self._pause(False)
 
     def _next(self) -> None:
         """A handler is done: go on with the events that wait."""
         queue = self._take_queue()
-        while queue:
-            payload, args, ack_id = queue.popleft()
+        while queue and not self._halted_before(queue):
+            payload, args, ack_id, size = queue.popleft()
+            self._queued_bytes -= size
             try:
                 if payload is not None:
                     self.receive_event(payload, ack_id)
                 elif args is not None:
-                    self.receive_args(args, ack_id)
+                    self.receive_args(args, ack_id, size)
                 else:
                     self._queue_reached_end()
             except PacketError as error:
                 self._violated(error)
             if self._queue is not None:
                 self._queue.extend(queue)
-                self._queued_bytes = sum(len(waiting[0] or b"") for waiting in self._queue)
                 break
-        if self._reading_paused and (self._queue is None or len(self._queue) < QUEUE_LIMIT // 2):
-            self._reading_paused = False
-            self._set_reading(True)
+        if self._queue is None:
+            self._queued_bytes = 0
+        if not self._is_full(0.5):
+            self._pause(False)
+
+    def _halted_before(self, queue: deque[Waiting]) -> bool:
+        """Drop what must no longer be handled; True if nothing is left but the socket's end."""
+        if self._halted:
+            queue.clear()
+            self._queue_reached_end()
+        return self._halted
 
     def _halt(self) -> None:
         """Handle no more events, not even those that have come already."""
@@ -308,7 +354,6 @@ class Dispatcher:
 
     def _take_queue(self) -> deque[Waiting] | None:
         queue, self._queue = self._queue, None
-        self._queued_bytes = 0
         return queue
 
     def _queue_reached_end(self) -> None:

@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
+
+from ..errors import UsageError
+
+
+def event_name(event: Any) -> str | int:
+    """The name itself: the value of an Enum member, else what was given.
+
+    Raises:
+        UsageError: it is neither text nor a whole number.
+    """
+    if isinstance(event, Enum):
+        event = event.value
+    if isinstance(event, str) or (isinstance(event, int) and not isinstance(event, bool)):
+        return event
+    raise UsageError(f"an event is named by text (or a whole number), not by {event!r}")
 
 
 class Event(str):

@@ -62,6 +62,8 @@ class Handler:
     ) -> None:
         if not callable(function):
             raise HandlerError(f"the handler of {event!r} must be callable, not {function!r}")
+        if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+            raise HandlerError(f"the handler of {event!r} yields; it must return its answer")
         types = event.types if isinstance(event, Event) else ()
         signature = signature_of(function, int(takes_socket), types, checked=from_client)
         self.event = event
@@ -102,23 +104,26 @@ class HandlerTable:
     Attributes:
         fast: from an event's name, as it stands in JSON text, to its handler if there is just one that stays.
         any: listeners of every event.
+        concurrent: whether some handler may overlap with others.
     """
 
-    __slots__ = ("_by_name", "any", "fast")
+    __slots__ = ("_by_name", "any", "concurrent", "fast")
 
     def __init__(self) -> None:
         self._by_name: dict[str | int, list[Handler]] = {}
         self.fast: dict[bytes, Handler | None] = {}
         self.any: list[Handler] = []
+        self.concurrent = False
 
     def add(self, handler: Handler) -> None:
         """Add a handler; several of one event run in the order in which they were added."""
         self._by_name.setdefault(handler.event, []).append(handler)
+        self.concurrent = self.concurrent or handler.concurrent
         self._refresh(handler.event)
 
     def remove(self, event: str | int, function: Callable[..., Any] | None = None) -> None:
         """Remove one handler of an event, or all of them; silent if there is none."""
-        kept = [] if function is None else [h for h in self.get(event) if h.original is not function]
+        kept = [] if function is None else [h for h in self.get(event) if h.original != function]
         if kept:
             self._by_name[event] = kept
         else:
@@ -143,6 +148,7 @@ class HandlerTable:
         table._by_name = {event: list(handlers) for event, handlers in self._by_name.items()}
         table.fast = dict(self.fast)
         table.any = list(self.any)
+        table.concurrent = self.concurrent
         return table
 
     def _refresh(self, event: str | int) -> None:

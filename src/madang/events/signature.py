@@ -8,9 +8,9 @@ checked then.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
-import sys
 import typing
 from collections.abc import Callable, Sequence
 from types import FrameType
@@ -26,6 +26,8 @@ from .acks import Ack
 _BINARY: Final = (bytes, bytearray, memoryview)
 _decode: Final = msgspec.json.Decoder().decode
 _astuple: Final = msgspec.structs.astuple
+_PAYLOADS: Final = frozenset((str, int, float, bool, bytes, list, dict, tuple, set))
+_CACHE_LIMIT: Final = 1024
 _cache: dict[Any, Signature] = {}
 
 
@@ -49,10 +51,20 @@ class Parameter:
             return value
         try:
             if self.adapter is not None:
-                return self.adapter.validate_python(value)
+                return self._convert_by_pydantic(value)
             return msgspec.convert(value, self.type, builtin_types=_BINARY)
         except (msgspec.ValidationError, ValueError, RecursionError) as error:
             raise self._invalid(error) from None
+
+    def _convert_by_pydantic(self, value: Any) -> Any:
+        try:
+            return self.adapter.validate_python(value)
+        except ValueError:
+            try:
+                text = msgspec.json.encode(value)
+            except (TypeError, ValueError, msgspec.MsgspecError):
+                raise
+            return self.adapter.validate_json(text)  # a strict model takes dates and the like from JSON only
 
     def _invalid(self, error: Exception) -> EventInvalid:
         if self.adapter is not None and hasattr(error, "errors"):
@@ -164,45 +176,73 @@ def signature_of(
     Raises:
         HandlerError: it cannot be called with a client's arguments; the message names the parameter.
     """
-    if not checked:
-        return _read_unchecked(function, skip)
     plain = _plain_function(function)
+    code = None if inspect.ismethod(plain) else getattr(plain, "__code__", None)
+    shape = (code, skip, len(getattr(plain, "__defaults__", None) or ()))
+    if not checked:
+        return _cached(shape if code is not None else None, lambda: _read(function, skip, (), {}))
     annotations: dict[str, Any] = dict(getattr(plain, "__annotations__", {}))
     annotations.pop("return", None)
-    code = getattr(function, "__code__", None)
-    if code is not None and not inspect.ismethod(function):
-        for name in code.co_varnames[: min(skip, code.co_argcount)]:
-            annotations.pop(name, None)  # the socket's may name what is only imported for type checkers
+    first = _without_socket(plain, skip, annotations)
     hints, own = _resolve(plain, annotations)
-    key = (code, skip, types, tuple(hints.items()), len(getattr(function, "__defaults__", None) or ())) if own else None
+    if skip:
+        _refuse_payload(function, plain, first)
+    key = (*shape, types, tuple(hints.items())) if own and code is not None and plain is function else None
+    return _cached(key, lambda: _read(function, skip, types, hints))
+
+
+def _cached(key: Any, make: Callable[[], Signature]) -> Signature:
     try:
-        if code is not None and key is not None and key in _cache:
-            return _cache[key]
+        known = _cache.get(key) if key is not None else None
     except TypeError:  # an annotation that is not hashable
-        key = None
-    signature = _read(function, skip, types, hints)
-    if code is not None and key is not None and not inspect.ismethod(function):
+        key = known = None
+    if known is not None:
+        return known
+    signature = make()
+    if key is not None:
+        if len(_cache) >= _CACHE_LIMIT:
+            _cache.clear()
         _cache[key] = signature
     return signature
 
 
 def _plain_function(function: Any) -> Any:
-    """The function behind partials and callable objects, which has the annotations."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    if inspect.isroutine(function):
-        return function
-    return type(function).__call__  # of an instance; its own attributes do not count
+    """The function behind decorators, partials and callable objects, which has the annotations."""
+    while True:
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        elif inspect.isroutine(function):
+            return function
+        else:
+            return type(function).__call__  # of an instance; its own attributes do not count
 
 
-def _read_unchecked(function: Callable[..., Any], skip: int) -> Signature:
-    code = None if inspect.ismethod(function) else getattr(function, "__code__", None)
-    key = (code, skip, len(getattr(function, "__defaults__", None) or ()))
-    if code is None:
-        return _read(function, skip, (), {})
-    if key not in _cache:
-        _cache[key] = _read(function, skip, (), {})
-    return _cache[key]
+def _without_socket(plain: Any, skip: int, annotations: dict[str, Any]) -> Any:
+    """Take out the socket's annotation, which may name what is only imported for type checkers; return it."""
+    code = getattr(plain, "__code__", None)
+    if code is None or not skip:
+        return None
+    names = code.co_varnames[: code.co_argcount]
+    if names[:1] in (("self",), ("cls",)):
+        names = names[1:]
+    return annotations.pop(names[0], None) if names else None
+
+
+def _refuse_payload(function: Any, plain: Any, first: Any) -> None:
+    """See that what is annotated with a client's type does not stand where the socket goes."""
+    if isinstance(first, str):
+        try:
+            first = eval(first, dict(getattr(plain, "__globals__", {})))
+        except Exception:
+            return
+    kind = typing.get_origin(first) or first
+    if kind in _PAYLOADS or (isinstance(kind, type) and (issubclass(kind, msgspec.Struct) or _is_pydantic(kind))):
+        name = getattr(function, "__qualname__", repr(function))
+        raise HandlerError(
+            f"{name}: the socket comes first, before what the client sends: def {name.rpartition('.')[2]}(socket, ...)"
+        )
 
 
 def _read(function: Callable[..., Any], skip: int, types: tuple[Any, ...], hints: dict[str, Any]) -> Signature:
@@ -293,13 +333,22 @@ def _checked(function: str, parameter: Parameter) -> Parameter:
     return parameter
 
 
-def _is_pydantic(kind: Any) -> bool:
-    pydantic = sys.modules.get("pydantic")
-    if pydantic is None:
+def _is_pydantic(kind: Any, seen: frozenset[int] = frozenset()) -> bool:
+    """Whether pydantic must check it: its models and dataclasses, and constraints that are written its way."""
+    if id(kind) in seen:
         return False
-    if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
+    seen |= {id(kind)}
+    if hasattr(kind, "__pydantic_validator__"):
         return True
-    return any(_is_pydantic(argument) for argument in typing.get_args(kind))
+    if type(kind).__module__.partition(".")[0] in ("pydantic", "annotated_types"):
+        return True  # metadata of Annotated
+    parts: list[Any] = list(typing.get_args(kind))
+    if typing.is_typeddict(kind) or dataclasses.is_dataclass(kind):
+        try:
+            parts += typing.get_type_hints(kind, include_extras=True).values()
+        except (NameError, TypeError):
+            pass
+    return any(_is_pydantic(part, seen) for part in parts)
 
 
 def _may_hold_bytes(kind: Any) -> bool:

@@ -34,6 +34,9 @@ from .runtime import Runtime, runtime_of, started
 
 logger = logging.getLogger("madang.hosting")
 
+MAX_HEAD: Final = 64 * 1024
+"""Bytes that a request's head may have."""
+
 GRACE: Final = 10
 """Seconds that requests may take to end when the server stops."""
 
@@ -52,6 +55,7 @@ class Door(HttpToolsProtocol):
         super().__init__(config, **rest)
         self._engine, self._prefix = _engine_of(config)
         self._is_new = config.limit_concurrency is None
+        self._head_size: int | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A connection was accepted; one that slipped in while the server stops is let go at once."""
@@ -73,9 +77,35 @@ class Door(HttpToolsProtocol):
         else:
             self._is_new = False
             super().data_received(data)
+            self._bound_head(len(data))
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._head_size = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """A request's head is complete."""
+        self._head_size = None
+        super().on_headers_complete()
+
+    def _bound_head(self, size: int) -> None:
+        """Cut a request whose head does not end."""
+        if self._head_size is not None and not self.transport.is_closing():
+            self._head_size += size
+            if self._head_size > MAX_HEAD:
+                self.transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n")
+                self.transport.close()
 
     def handle_websocket_upgrade(self) -> None:
         """uvicorn's parser has found a WebSocket handshake: one that came in pieces, or on a used connection."""
+        busy: Any = self.cycle
+        if busy is not None and not busy.response_complete:
+            self.transport.close()  # behind a request that has no answer yet: the two would mix
+            return
+        if self.scope["method"] != "GET":
+            self.send_400_response("A WebSocket handshake is a GET request.")
+            return
         if self._engine is None or not self.url.startswith(self._prefix[4:]):
             super().handle_websocket_upgrade()
             return
@@ -94,6 +124,10 @@ class Door(HttpToolsProtocol):
     async def _admit(self, engine: Engine, request: Request, data: bytes) -> None:
         tcp = self.transport
         runtime = runtime_of(engine)
+        if request.headers.get("sec-websocket-version") != "13":
+            tcp.write(b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nConnection: close\r\n\r\n")
+            tcp.close()
+            return
         try:
             admission = await engine.admit(request)
         except HandshakeError as error:
@@ -264,6 +298,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _config(hosted: Hosted, host: str, port: int, other: Any, options: dict[str, Any]) -> uvicorn.Config:
+    if options.get("workers") not in (None, 1):
+        raise OptionError("workers: the native host serves from one process; start several behind a load balancer")
     settings: dict[str, Any] = {
         "log_level": "warning",
         "access_log": False,

@@ -18,17 +18,19 @@ class Reconstruction:
         PacketError: placeholders and announced attachments do not match one to one.
     """
 
-    __slots__ = ("_places", "args", "missing")
+    __slots__ = ("_places", "args", "missing", "size")
 
     def __init__(self, args: list[Any], count: int) -> None:
         self.args = args
         self._places = _find_placeholders(args, count)
         self.missing = count
+        self.size = 0
 
     def add(self, data: bytes) -> bool:
         """Take the next attachment; True when it was the last one and `args` is complete."""
         container, key = self._places[len(self._places) - self.missing]
         container[key] = data
+        self.size += len(data)
         self.missing -= 1
         return self.missing == 0
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import orjson
 
-from ..errors import PacketError
+from ..errors import EncodeError, PacketError
 from .encoded import Encoded
 from .parser import ACK, BINARY_ACK, BINARY_EVENT, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, RESERVED_EVENTS, Packet
 from .values import OPTIONS, JsonEncoder, loads
@@ -68,7 +68,7 @@ class DefaultParser:
         """
         text = self._encoder.encode(data) if data is not None else b""
         if self._encoder.take_attachments():
-            raise PacketError("bytes cannot be part of a CONNECT or CONNECT_ERROR packet")
+            raise EncodeError("bytes cannot be part of a CONNECT or CONNECT_ERROR packet")
         return self._pack(packet_type, namespace, None, text, True)
 
     def _pack(self, packet_type: int, namespace: str, ack_id: int | None, text: bytes, compress: bool) -> Encoded:

@@ -103,10 +103,9 @@ class JsonEncoder:
         self.attachments = []
         try:
             return json.dumps(self._plain(value), separators=(",", ":"), allow_nan=False).encode()
-        except (TypeError, ValueError, RecursionError) as slow_error:
+        except Exception as slow_error:  # noqa: BLE001 (whatever the value's own methods raise)
             self.attachments = []
-            cause = error.__cause__ or slow_error
-            raise EncodeError(f"cannot be sent: {cause}") from (error.__cause__ or error)
+            raise EncodeError(f"cannot be sent: {slow_error!r}") from (error.__cause__ or slow_error)
 
     def _plain(self, value: Any) -> Any:
         """`value` in plain lists, dicts and scalars; without recursion, so that depth is no danger here."""

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from ..adapters.adapter import BroadcastOptions
-from ..errors import OptionError, ReservedEventName
+from ..errors import OptionError, ReservedEventName, UsageError
 from ..events.acks import PendingAcks
+from ..events.event import event_name
 from ..protocol.parser import RESERVED_EVENTS
 from ..types import Room
 
@@ -22,20 +23,26 @@ BROADCAST_ACK_TIMEOUT = 5.0
 """Seconds that a broadcast waits for answers unless told otherwise."""
 
 
-def check_event(event: str | int) -> None:
-    """See that an event may be emitted under this name.
+def check_event(event: Any) -> str | int:
+    """The name of an event, if it may be emitted.
 
     Raises:
-        ReservedEventName: it may not.
+        ReservedEventName: it belongs to the protocol.
+        UsageError: it is no name.
     """
-    if event in RESERVED_EVENTS:
-        raise ReservedEventName(str(event))
+    name: str | int = event if type(event) is str else event_name(event)
+    if name in RESERVED_EVENTS:
+        raise ReservedEventName(str(name))
+    return name
 
 
 def as_rooms(rooms: tuple[Any, ...]) -> tuple[Room, ...]:
     """One room, several, or a list of them."""
-    if len(rooms) == 1 and not isinstance(rooms[0], str | int):
-        return tuple(rooms[0])
+    if len(rooms) == 1 and isinstance(rooms[0], Iterable) and not isinstance(rooms[0], str | bytes):
+        rooms = tuple(rooms[0])  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    for room in rooms:
+        if not isinstance(room, str | int):
+            raise UsageError(f"a room is named by text or a whole number, not by {room!r}")
     return rooms
 
 
@@ -107,9 +114,9 @@ class BroadcastOperator:
             ReservedEventName: the name belongs to the protocol.
             EncodeError: an argument cannot be sent.
         """
-        check_event(event)
+        name = check_event(event)
         for namespace in self._target.targets:
-            namespace.broadcast((event, *args), self._options, self._compress)
+            namespace.broadcast((name, *args), self._options, self._compress)
 
     def send(self, *args: Any) -> None:
         """Send the event ``message``."""
@@ -130,7 +137,7 @@ class BroadcastOperator:
             AckTimeout: when awaited, if somebody did not answer; its `responses` are the answers that did come.
             ReservedEventName: the name belongs to the protocol.
         """
-        check_event(event)
+        name = check_event(event)
         namespaces = list(self._target.targets)
         if len(namespaces) != 1:
             raise OptionError("emit_with_ack goes to one namespace, not to all children of a dynamic one")
@@ -147,8 +154,8 @@ class BroadcastOperator:
         def forget(recipient: Any) -> None:
             recipient.forget_ack(ack_id)
 
+        encoded = namespace.encode((name, *args), ack_id, self._compress)
         pending = PendingAcks(seconds, forget)
-        encoded = namespace.encode((event, *args), ack_id, self._compress)
         namespace.adapter.broadcast_with_ack(encoded, self._options, ack_id, pending)
         return pending.future
 
@@ -162,12 +169,12 @@ class BroadcastOperator:
     def sockets_join(self, *rooms: Room | Iterable[Room]) -> None:
         """Make the sockets that are meant at this moment join rooms."""
         for namespace in self._target.targets:
-            namespace.adapter.sockets_join(self._options, as_rooms(rooms))
+            namespace.server.in_loop(namespace.adapter.sockets_join, self._options, as_rooms(rooms))
 
     def sockets_leave(self, *rooms: Room | Iterable[Room]) -> None:
         """Make the sockets that are meant at this moment leave rooms."""
         for namespace in self._target.targets:
-            namespace.adapter.sockets_leave(self._options, as_rooms(rooms))
+            namespace.server.in_loop(namespace.adapter.sockets_leave, self._options, as_rooms(rooms))
 
     def disconnect_sockets(self, close: bool = False) -> None:
         """Disconnect the sockets that are meant.
@@ -176,7 +183,7 @@ class BroadcastOperator:
             close: whether their connections are closed as well, with all namespaces on them.
         """
         for namespace in self._target.targets:
-            namespace.adapter.disconnect_sockets(self._options, close)
+            namespace.server.in_loop(namespace.adapter.disconnect_sockets, self._options, close)
 
 
 class Operators:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..engine.session import Session
 from ..engine.transport import FORCED_CLOSE
-from ..errors import ConnectError, PacketError
+from ..errors import ConnectError, PacketError, UsageError
 from ..protocol.binary import Reconstruction
 from ..protocol.parser import (
     ACK,
@@ -22,6 +22,7 @@ from ..protocol.parser import (
     Packet,
 )
 from ..protocol.socketio import DefaultParser
+from ..tasks import FAILURES, raise_if_cancelled
 from .refusal import Refusal
 from .socket import Socket
 
@@ -89,7 +90,7 @@ class Connection:
             self.server.attachments.discard(self)
             packet.args = reconstruction.args
             try:
-                self._receive_whole(packet)
+                self._receive_whole(packet, reconstruction.size)
             except PacketError as error:
                 self.violated(error)
 
@@ -156,14 +157,14 @@ class Connection:
             self._partial = (packet, Reconstruction(self.server.parser.decode_args(packet), packet.attachments))
             self.server.attachments.add(self)
 
-    def _receive_whole(self, packet: Packet) -> None:
+    def _receive_whole(self, packet: Packet, size: int = 0) -> None:
         """A packet whose arguments are decoded and complete."""
         socket = self.sockets.get(packet.namespace)
         if socket is None:  # it has left while the attachments came
             return
         kind = packet.type
         if kind in (EVENT, BINARY_EVENT):
-            socket.receive_args(packet.args, packet.id)
+            socket.receive_args(packet.args, packet.id, size)
         elif kind in (ACK, BINARY_ACK):
             socket.receive_ack(packet.id, packet.args)
         elif kind == DISCONNECT:
@@ -218,16 +219,19 @@ class Connection:
     async def _ask_middlewares(self, namespace: Namespace, socket: Socket) -> None:
         try:
             for middleware in tuple(namespace.middlewares):
-                waiting = middleware(socket)
+                waiting: Any = middleware(socket)
                 if isawaitable(waiting):
-                    await waiting
+                    waiting = await waiting
+                if waiting is False:
+                    raise ConnectError("refused")
                 if socket.gone:
                     refusal = ConnectError("disconnected by the server")
                     self._refuse(namespace.name, refusal, socket, {"name": "MIDDLEWARE_REFUSAL"})
                     return
         except ConnectError as error:
             self._refuse(namespace.name, error, socket, {"name": "MIDDLEWARE_REFUSAL"})
-        except Exception as error:
+        except FAILURES as error:
+            raise_if_cancelled(error)
             self.server.handler_failed(error, socket, "connection")
             refusal = ConnectError("internal error")
             self._refuse(namespace.name, refusal, socket, {"name": "MIDDLEWARE_FAILURE", "error": error})
@@ -243,7 +247,12 @@ class Connection:
         data: dict[str, Any] = {"message": error.message}
         if error.data is not None:
             data["data"] = error.data
-        self.session.write(self.server.parser.encode_control(CONNECT_ERROR, name, data))
+        try:
+            packet = self.server.parser.encode_control(CONNECT_ERROR, name, data)
+        except UsageError as failure:
+            self.server.handler_failed(failure, socket, "connection")
+            packet = self.server.parser.encode_control(CONNECT_ERROR, name, {"message": error.message})
+        self.session.write(packet)
         context |= {"namespace": name, "data": error.data}
         self.server.refused(Refusal(self.session.request, None, error.message, context))
 

@@ -8,10 +8,10 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..adapters.adapter import EVERYONE
-from ..errors import HandlerError, OptionError
+from ..errors import OptionError
 from ..events.handlers import Handler, HandlerTable
 from .broadcast import BroadcastOperator, Operators
-from .namespace import M, Middleware, Namespace
+from .namespace import M, Middleware, Namespace, check_middleware
 from .registry import LIFE, HandlerRegistry
 
 if TYPE_CHECKING:
@@ -64,9 +64,7 @@ class ParentNamespace(Operators, HandlerRegistry):
 
     def use(self, middleware: M) -> M:
         """See `Namespace.use`."""
-        if not callable(middleware):
-            raise HandlerError(f"a middleware must be callable, not {middleware!r}")
-        self.middlewares.append(middleware)
+        self.middlewares.append(check_middleware(middleware))
         return middleware
 
     async def fetch_sockets(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,6 +23,26 @@ if TYPE_CHECKING:
 
 Middleware = Callable[["Socket"], "Awaitable[None] | None"]
 M = TypeVar("M", bound=Middleware)
+
+
+def check_middleware(middleware: M) -> M:
+    """See that a middleware can be called with the socket alone.
+
+    Raises:
+        HandlerError: it cannot.
+    """
+    if not callable(middleware):
+        raise HandlerError(f"a middleware must be callable, not {middleware!r}")
+    try:
+        inspect.signature(middleware).bind(None)
+    except TypeError:
+        raise HandlerError(
+            "a middleware takes the socket and nothing else; it returns to accept the client, and raises "
+            "madang.ConnectError to refuse it"
+        ) from None
+    except ValueError:  # a function written in C that does not tell
+        pass
+    return middleware
 
 
 class Namespace(NamespaceOperators, HandlerRegistry):
@@ -89,9 +110,7 @@ class Namespace(NamespaceOperators, HandlerRegistry):
         Raises:
             HandlerError: it is not callable.
         """
-        if not callable(middleware):
-            raise HandlerError(f"a middleware must be callable, not {middleware!r}")
-        self.middlewares.append(middleware)
+        self.middlewares.append(check_middleware(middleware))
         return middleware
 
     def next_ack_id(self) -> int:
@@ -114,7 +133,7 @@ class Namespace(NamespaceOperators, HandlerRegistry):
 
     def server_side_emit(self, event: str, *args: Any) -> None:
         """Tell the other servers of the cluster, where `on_server_side` hears of it."""
-        self.adapter.server_side_emit((event, *args))
+        self.server.in_loop(self.adapter.server_side_emit, (event, *args))
 
     def socket_left(self, socket: Socket) -> None:
         """A socket has gone, or was refused; a child without sockets may go as well."""

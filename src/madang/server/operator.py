@@ -51,8 +51,7 @@ class SocketOperator(Operators):
 
     def emit(self, event: str | int, *args: Any) -> None:
         """Send an event. See `Socket.emit`."""
-        check_event(event)
-        self._socket.emit_with((event, *args), self._compress, self._volatile)
+        self._socket.emit_with((check_event(event), *args), self._compress, self._volatile)
 
     def send(self, *args: Any) -> None:
         """Send the event ``message``."""
@@ -60,7 +59,7 @@ class SocketOperator(Operators):
 
     def emit_with_ack(self, event: str | int, *args: Any, timeout: float | None = None) -> Future[Any]:
         """Send an event and get the client's answer. See `Socket.emit_with_ack`."""
-        check_event(event)
+        name = check_event(event)
         socket = self._socket
         namespace = socket.namespace
         namespace.server.require_own_thread("emit_with_ack")
@@ -68,12 +67,12 @@ class SocketOperator(Operators):
         if seconds is None:
             seconds = namespace.server.options.ack_timeout
         ack_id = namespace.next_ack_id()
+        encoded = namespace.encode((name, *args), ack_id, self._compress)
         pending = PendingAck(seconds, lambda: socket.forget_ack(ack_id))
         if socket.gone:
             pending.future.set_exception(SocketClosed("the socket has gone"))
             return pending.future
         socket.expect_ack(ack_id, pending)
-        encoded = namespace.encode((event, *args), ack_id, self._compress)
         if self._volatile:
             socket.write_volatile(encoded)
         else:

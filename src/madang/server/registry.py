@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, overload
 
 from ..errors import HandlerError
+from ..events.event import event_name
 from ..events.handlers import Handler, HandlerTable
 from .broadcast import check_event
 
@@ -49,6 +50,8 @@ class HandlerRegistry:
             HandlerError: the function cannot be called that way.
             ReservedEventName: the name belongs to the protocol.
         """
+        if handler is None and callable(cast("Any", event)):
+            raise HandlerError('name the event: @io.on("chat message"), or @io.event for the function\'s own name')
         if handler is None:
             return partial(self.on, event, concurrent=concurrent, thread=thread)
         self._register(event, handler, concurrent=concurrent, thread=thread)
@@ -67,9 +70,10 @@ class HandlerRegistry:
 
     def off(self, event: str | int, handler: Callable[..., Any] | None = None) -> None:
         """Remove a handler of an event, or all of them."""
+        event = event_name(event)
         name = _ALIASES.get(str(event), event)
         if name in self.life:
-            kept = [] if handler is None else [h for h in self.life[str(name)] if h.original is not handler]
+            kept = [] if handler is None else [h for h in self.life[str(name)] if h.original != handler]
             self.life[str(name)][:] = kept
         else:
             self.handlers.remove(event, handler)
@@ -102,7 +106,7 @@ class HandlerRegistry:
 
     def off_any(self, listener: Any = None) -> None:
         """Undo `on_any`, for one listener or for all."""
-        kept = [] if listener is None else [h for h in self.handlers.any if h.original is not listener]
+        kept = [] if listener is None else [h for h in self.handlers.any if h.original != listener]
         self.handlers.any[:] = kept
         self._listening_changed()
 
@@ -110,10 +114,13 @@ class HandlerRegistry:
         """Catch-all listeners came or went."""
 
     def _register(self, event: str | int, handler: Any, *, concurrent: bool | None = None, **how: Any) -> None:
+        event = event_name(event)
         name = _ALIASES.get(str(event), event)
         overlap = self.server.options.concurrent if concurrent is None else concurrent
         if name in self.life:
-            self.life[str(name)].append(Handler(event, handler, takes_socket=True, from_client=False, **how))
+            self.life[str(name)].append(
+                Handler(event, handler, takes_socket=True, from_client=False, concurrent=overlap, **how)
+            )
             return
         check_event(event)
         self.handlers.add(Handler(event, handler, takes_socket=True, concurrent=overlap, **how))

@@ -10,6 +10,7 @@ import threading
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Coroutine
 from dataclasses import fields
+from inspect import isawaitable
 from os import urandom
 from typing import Any, TypeVar, Unpack, cast, overload
 
@@ -23,7 +24,7 @@ from ..errors import HandshakeError, OptionError, UsageError
 from ..events.handlers import Handler, called
 from ..protocol.parser import Parser
 from ..protocol.socketio import DefaultParser
-from ..tasks import Tasks
+from ..tasks import FAILURES, Tasks, raise_if_cancelled
 from .broadcast import BroadcastOperator, NamespaceOperators
 from .connection import Connection
 from .dynamic import Decide, ParentNamespace, template
@@ -240,7 +241,7 @@ class Server(NamespaceOperators, HandlerRegistry, Hosted):
         for socket in self.main.sockets.values():
             socket.refresh_dispatch()
 
-    def handler_failed(self, error: Exception, socket: Any, event: str | int) -> None:
+    def handler_failed(self, error: BaseException, socket: Any, event: str | int) -> None:
         """Log what a handler has raised, once, and tell `on_error`."""
         where = f" in {socket.nsp} for {socket.id}" if socket is not None else ""
         logger.error("the handler of %r%s failed", event, where, exc_info=error)
@@ -262,19 +263,21 @@ class Server(NamespaceOperators, HandlerRegistry, Hosted):
             values = args[: handler.arity + int(handler.takes_socket)]
         try:
             waiting = handler.function(*values)
-        except Exception as error:
+        except FAILURES as error:
+            raise_if_cancelled(error)
             self._hook_failed(error, event)
         else:
-            if handler.is_async:
+            if isawaitable(waiting):
                 self.tasks.start(self._wait(waiting, event))
 
     async def _wait(self, waiting: Any, event: str | None) -> None:
         try:
             await waiting
-        except Exception as error:
+        except FAILURES as error:
+            raise_if_cancelled(error)
             self._hook_failed(error, event)
 
-    def _hook_failed(self, error: Exception, event: str | None) -> None:
+    def _hook_failed(self, error: BaseException, event: str | None) -> None:
         if event is None:  # an error handler's own error goes no further
             logger.error("an error handler failed", exc_info=error)
         else:
@@ -290,8 +293,9 @@ class Server(NamespaceOperators, HandlerRegistry, Hosted):
         session.receive_with(connection)
 
     def _remember_loop(self) -> None:
-        if self._thread != threading.get_ident():
-            self._loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop = loop
             self._thread = threading.get_ident()
 
     def connection_ended(self, connection: Connection) -> None:
@@ -318,6 +322,13 @@ class Server(NamespaceOperators, HandlerRegistry, Hosted):
         """
         if self.in_other_thread():
             raise UsageError(f"{name} waits in the server's loop and cannot be called from another thread")
+
+    def in_loop(self, function: Callable[..., object], *args: Any) -> None:
+        """Call `function(*args)`: at once in the server's own thread, else in its loop after what was asked before."""
+        if self.in_other_thread():
+            self.call_in_loop(function, *args)
+        else:
+            function(*args)
 
     def call_in_loop(self, function: Callable[..., object], *args: Any) -> None:
         """Call `function(*args)` in the server's loop, after what was asked for before."""

@@ -6,15 +6,18 @@ import logging
 from asyncio import Future
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
 
 from ..adapters.adapter import BroadcastOptions
 from ..engine.transport import FORCED_CLOSE, SERVER_SHUTTING_DOWN
 from ..errors import HandlerError, UsageError
 from ..events.dispatch import Dispatcher
+from ..events.event import event_name
 from ..events.handlers import Handler, called
 from ..protocol.encoded import Encoded
 from ..protocol.parser import CONNECT, DISCONNECT, Packet
+from ..tasks import FAILURES, raise_if_cancelled
 from ..types import Room
 from .broadcast import BroadcastOperator, Operators, as_rooms, check_event
 from .handshake import Handshake
@@ -162,8 +165,7 @@ class Socket(Dispatcher, Operators):
             ReservedEventName: the name belongs to the protocol.
             EncodeError: an argument cannot be sent.
         """
-        check_event(event)
-        self.emit_with((event, *args))
+        self.emit_with((check_event(event), *args))
 
     def send(self, *args: Any) -> None:
         """Send the event ``message``."""
@@ -285,9 +287,10 @@ class Socket(Dispatcher, Operators):
 
     def off(self, event: str | int, handler: Callable[..., Any] | None = None) -> None:
         """Remove a handler of this socket, or all of an event."""
+        event = event_name(event)
         if event in OWN_LIFE:
             life = self._life or {}
-            kept = [] if handler is None else [h for h in life.get(str(event), ()) if h.original is not handler]
+            kept = [] if handler is None else [h for h in life.get(str(event), ()) if h.original != handler]
             life[str(event)] = kept
         elif self._own is not None:
             self._own.remove(event, handler)
@@ -307,6 +310,7 @@ class Socket(Dispatcher, Operators):
 
     def _register(self, event: str | int, handler: Any, *, concurrent: bool | None = None, **how: Any) -> None:
         overlap = self.namespace.server.options.concurrent if concurrent is None else concurrent
+        event = event_name(event)
         if event in OWN_LIFE:
             if self._life is None:
                 self._life = {}
@@ -314,8 +318,7 @@ class Socket(Dispatcher, Operators):
                 Handler(event, handler, takes_socket=False, from_client=False, **how)
             )
             return
-        check_event(event)
-        self._own_table().add(Handler(event, handler, takes_socket=False, concurrent=overlap, **how))
+        self._own_table().add(Handler(check_event(event), handler, takes_socket=False, concurrent=overlap, **how))
 
     def use(self, middleware: F) -> F:
         """Call `middleware(event)` with the list ``[name, *args]`` of each event before its handlers; it may change it.
@@ -347,7 +350,7 @@ class Socket(Dispatcher, Operators):
     def off_any(self, listener: Any = None) -> None:
         """Undo `on_any`, for one listener or for all."""
         own = self._own_table()
-        own.any[:] = [] if listener is None else [h for h in own.any if h.original is not listener]
+        own.any[:] = [] if listener is None else [h for h in own.any if h.original != listener]
         self.refresh_dispatch()
 
     def listeners_any(self) -> list[Callable[..., Any]]:
@@ -368,7 +371,7 @@ class Socket(Dispatcher, Operators):
 
     def off_any_outgoing(self, listener: Any = None) -> None:
         """Undo `on_any_outgoing`, for one listener or for all."""
-        kept = [] if listener is None else [known for known in self._outgoing or () if known is not listener]
+        kept = [] if listener is None else [known for known in self._outgoing or () if known != listener]
         self._outgoing = kept or None
         self.refresh_write()
 
@@ -409,8 +412,12 @@ class Socket(Dispatcher, Operators):
         if rooms:
             namespace.adapter.join(self, rooms)
         self.connection.session.write(namespace.server.parser.encode_control(CONNECT, self.nsp, {"sid": self.id}))
-        if namespace.life["connection"]:
-            self._start(self._run_connection(namespace.life["connection"]), False)
+        handlers = called(namespace.life["connection"])
+        for handler in handlers:
+            if handler.concurrent:
+                self._start(self._run_life(handler, "connection", ()), True)
+        if in_turn := [handler for handler in handlers if not handler.concurrent]:
+            self._start(self._run_connection(in_turn), False)
 
     def abandon(self) -> None:
         """It was refused, or has gone before it could join: undo what the middlewares did."""
@@ -434,12 +441,13 @@ class Socket(Dispatcher, Operators):
         self.namespace.socket_left(self)
         self.write = _drop
         self._fail_acks(reason)
+        self._pause(False)
         if reason in (FORCED_CLOSE, SERVER_SHUTTING_DOWN, "server namespace disconnect"):
             self._halt()
         if self._queue is None:
             self._finish()
             return
-        self._queue.append((None, None, None))
+        self._queue.append((None, None, None, 0))
         if reason == SERVER_SHUTTING_DOWN:
             return
         self.namespace.server.endings.add(self)
@@ -447,9 +455,8 @@ class Socket(Dispatcher, Operators):
     def end_overdue(self) -> None:
         """The running handler does not end; the socket's own end waits no longer."""
         if self._end is not None:
-            logger.warning("a handler of %s still runs after the client has gone", self.id)
-            if self._queue is not None:
-                self._queue.clear()
+            waiting = len(self._queue) - 1 if self._queue else 0
+            logger.warning("a handler of %s still runs after the client has gone; %d events wait", self.id, waiting)
             self._finish()
 
     def receive_ack(self, ack_id: int | None, values: list[Any]) -> None:
@@ -463,6 +470,7 @@ class Socket(Dispatcher, Operators):
         if self._acks is None:
             self._acks = {}
         self._acks[ack_id] = pending
+        self._ack_awaited()
 
     def forget_ack(self, ack_id: int) -> None:
         """Nobody waits for this answer any more."""
@@ -506,10 +514,19 @@ class Socket(Dispatcher, Operators):
             self.namespace.server.tasks.start(self._run_end(*end))
         else:
             self._rooms = None
+            self._release()
+
+    def _release(self) -> None:
+        """Let go of the handlers, which may refer to the socket, once no event is left for them."""
+        if self._queue is None and self._end is None:
+            self._own = None
+            self._life = None
+            self._middlewares = None
+            self._outgoing = None
 
     async def _run_connection(self, handlers: list[Handler]) -> None:
         try:
-            for handler in called(handlers):
+            for handler in handlers:
                 await self._run_life(handler, "connection", ())
         finally:
             self._next()
@@ -520,16 +537,16 @@ class Socket(Dispatcher, Operators):
             for handler in (*called(self.namespace.life[event]), *called(own)):
                 await self._run_life(handler, event, (reason, description))
             self._rooms = None
-        self._life = None
-        self._own = None
+        self._release()
 
     async def _run_life(self, handler: Handler, event: str, args: tuple[Any, ...]) -> None:
         values = args if handler.arity is None else args[: handler.arity]
         try:
             waiting = handler.function(self, *values) if handler.takes_socket else handler.function(*values)
-            if handler.is_async:
+            if isawaitable(waiting):
                 await waiting
-        except Exception as error:
+        except FAILURES as error:
+            raise_if_cancelled(error)
             self._owner.handler_failed(error, self, event)
             self._local_error(error)
 
@@ -553,23 +570,31 @@ class Socket(Dispatcher, Operators):
             encoded = namespace.server.parser.encode_ack(namespace.name, values, ack_id)
         except UsageError as error:
             self._owner.handler_failed(error, self, "ack")
-            failure = {"error": {"code": "internal_error", "message": "internal error"}}
-            encoded = namespace.server.parser.encode_ack(namespace.name, (failure,), ack_id)
+            failure = {"code": "internal_error", "message": "internal error"}
+            if len(values) == 1 and isinstance(values[0], dict) and isinstance(values[0].get("error"), dict):
+                failure = {name: part for name, part in values[0]["error"].items() if name != "data"}
+            encoded = namespace.server.parser.encode_ack(namespace.name, ({"error": failure},), ack_id)
         self.write(encoded)
 
     def _tell_error(self, payload: dict[str, Any]) -> None:
-        self.emit_with(("error", payload))
+        try:
+            self.emit_with(("error", payload))
+        except UsageError as error:
+            self._owner.handler_failed(error, self, "error")
+            payload.pop("data", None)
+            self.emit_with(("error", payload))
 
-    def _local_error(self, error: Exception) -> None:
+    def _local_error(self, error: BaseException) -> None:
         for handler in called((self._life or {}).get("error", [])):
             self.namespace.server.tasks.start(self._run_error(handler, error))
 
-    async def _run_error(self, handler: Handler, error: Exception) -> None:
+    async def _run_error(self, handler: Handler, error: BaseException) -> None:
         try:
             waiting = handler.function(error)
-            if handler.is_async:
+            if isawaitable(waiting):
                 await waiting
-        except Exception as second:
+        except FAILURES as second:
+            raise_if_cancelled(second)
             self._owner.handler_failed(second, self, "error")
 
     def _violated(self, error: Exception) -> None:
@@ -591,6 +616,7 @@ class Socket(Dispatcher, Operators):
 
     def _queue_reached_end(self) -> None:
         self._finish()
+        self._release()
 
 
 def _drop(_: Encoded) -> None:

@@ -35,6 +35,7 @@ class AsgiWebSocketTransport:
     name: TransportName = "websocket"
 
     __slots__ = (
+        "_aborted",
         "_close_code",
         "_draining",
         "_engine",
@@ -43,6 +44,8 @@ class AsgiWebSocketTransport:
         "_reading",
         "_receive",
         "_send",
+        "_sending",
+        "_serving",
         "_tasks",
         "buffered",
         "session",
@@ -56,6 +59,9 @@ class AsgiWebSocketTransport:
         self._send = send
         self._queue: deque[Encoded | object] = deque()
         self._draining = False
+        self._sending: asyncio.Task[Any] | None = None
+        self._serving: asyncio.Task[Any] | None = None
+        self._aborted = False
         self._close_code: int | None = None
         self._reading: Any = None
         self.buffered = 0
@@ -87,9 +93,13 @@ class AsgiWebSocketTransport:
             self._enqueue(_CLOSE)
 
     def abort(self) -> None:
-        """Close; what waits is dropped."""
+        """End the connection at once; the server may be stuck in sending, so its task is ended as well."""
         self._queue.clear()
-        self.close(1001)
+        self.session = None
+        self._aborted = True
+        for task in (self._sending, self._serving):
+            if task is not None:
+                task.cancel("the connection is aborted")
 
     def pause_reading(self) -> None:
         """Ask the server for no more messages; one that has come already may still arrive."""
@@ -106,7 +116,7 @@ class AsgiWebSocketTransport:
         """Give what waits to the server."""
         if not self._draining and self._queue:
             self._draining = True
-            self._tasks.start(self._drain())
+            self._sending = self._tasks.start(self._drain())
 
     async def _drain(self) -> None:
         queue, send = self._queue, self._send
@@ -130,6 +140,7 @@ class AsgiWebSocketTransport:
             self._ended(TRANSPORT_ERROR, error)
         finally:
             self._draining = False
+            self._sending = None
 
     def _enqueue(self, item: Encoded | object) -> None:
         if not self._queue and not self._draining:
@@ -143,6 +154,7 @@ class AsgiWebSocketTransport:
         """Receive until the connection ends."""
         receive = self._receive
         limit = self._engine.options.max_http_buffer_size
+        self._serving = task = asyncio.current_task()
         try:
             while True:
                 message = await receive()
@@ -153,7 +165,11 @@ class AsgiWebSocketTransport:
                 self._received(text.encode() if data is None else None, data, limit)
                 if self._reading is not None:
                     await self._reading
+        except asyncio.CancelledError:
+            if not self._aborted or task is None or task.uncancel():
+                raise  # somebody else's wish
         finally:
+            self._serving = None
             self._queue.clear()
             self._ended(TRANSPORT_CLOSE, "websocket connection closed")
 

@@ -1,0 +1,126 @@
+"""The small examples: each is started as its first lines say, and used by a stock client."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import httpx
+import pytest
+
+from tests.docs.snippets import run_page
+from tests.hosts import ROOT
+
+START_WITHIN = 15.0
+Start = Callable[[str], AbstractAsyncContextManager[str]]
+
+
+@pytest.fixture
+def start(free_port: int) -> Start:
+    """Run an example on a free port until the block is left; it must end cleanly and complain of nothing."""
+
+    @asynccontextmanager
+    async def started(name: str) -> AsyncIterator[str]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, ROOT / "examples" / f"{name}.py"),
+            env={**os.environ, "PORT": str(free_port)},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(START_WITHIN):
+                while True:
+                    try:
+                        _, writer = await asyncio.open_connection("127.0.0.1", free_port)
+                    except OSError:
+                        assert process.returncode is None, (await process.communicate())[1].decode()
+                        await asyncio.sleep(0.02)
+                    else:
+                        writer.close()
+                        await writer.wait_closed()
+                        break
+            yield f"http://localhost:{free_port}"
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            _, errors = await process.communicate()
+        assert errors.decode() == ""
+
+    return started
+
+
+async def test_notifications(start: Start, node: str):
+    """A notification reaches all tabs of one person, and one for somebody who is away is refused."""
+    page = """
+        import { io } from "socket.io-client";
+        const tab = (user) => io("http://localhost:3000/notifications", { auth: { user }, forceNew: true });
+        const tabs = [tab("minji"), tab("minji")];
+        await Promise.all(tabs.map((tab) => new Promise((connected) => tab.on("connect", connected))));
+        for (const tab of tabs) tab.on("notification", (text) => console.log(text));
+        const joon = tab("joon");
+        tab("").on("connect_error", async (error) => {
+          console.log(error.data.code);
+          console.log((await joon.emitWithAck("notify", "nobody", "hello")).error.code);
+          joon.emit("notify", "minji", "hello");
+        });
+    """
+    async with start("notifications") as url, run_page(node, page, url, 4) as printed:
+        assert printed == ["no_user", "away", "joon: hello", "joon: hello"]
+
+
+async def test_typed_events(start: Start, node: str):
+    """An order that fits is answered with a receipt, and one that does not with the reason."""
+    page = """
+        import { io } from "socket.io-client";
+        const socket = io("http://localhost:3000");
+        const order = [{ item: "tea", count: 2 }, { item: "rice cake" }];
+        const { lines, total, at } = await socket.emitWithAck("order", order);
+        console.log(lines.length, total, !isNaN(new Date(at)));
+        console.log((await socket.emitWithAck("order", [{ item: "tea", count: 100 }])).error.data.path);
+        console.log((await socket.emitWithAck("order", [{ item: "coffee" }])).error.data);
+    """
+    async with start("typed_events") as url, run_page(node, page, url, 3) as printed:
+        assert printed == ["2 12.20 true", "[0].count", "[ 'coffee' ]"]
+
+
+async def test_fastapi_app(start: Start, node: str):
+    """The page is there, and what is posted to a route reaches the clients."""
+    page = """
+        import { io } from "socket.io-client";
+        const socket = io("http://localhost:3000");
+        socket.on("said", (text) => console.log(text));
+        socket.on("connect", () => fetch("http://localhost:3000/say?text=hello", { method: "POST" }));
+    """
+    async with start("fastapi_app") as url, run_page(node, page, url, 1) as printed:
+        assert printed == ["hello"]
+        async with httpx.AsyncClient(base_url=url) as http:
+            assert "socket.io.esm.min.js" in (await http.get("/")).text
+
+
+async def test_starlette_mount(start: Start, node: str):
+    """The mounted server and the application's own route answer on one port."""
+    page = """
+        import { io } from "socket.io-client";
+        io("http://localhost:3000").on("clients", (number) => console.log(number));
+    """
+    async with start("starlette_mount") as url, run_page(node, page, url, 1) as printed:
+        assert printed == ["1"]
+        async with httpx.AsyncClient(base_url=url) as http:
+            assert (await http.get("/clients")).json() == {"clients": 1}
+
+
+async def test_engine_echo(start: Start, node: str):
+    """The Engine.IO client hears its own text and bytes."""
+    page = """
+        import { Socket } from "engine.io-client";
+        const socket = new Socket("http://localhost:3000");
+        socket.on("message", (data) => console.log(data));
+        socket.on("open", () => {
+          socket.send("hello");
+          socket.send(Buffer.from([1, 2]));
+        });
+    """
+    async with start("engine_echo") as url, run_page(node, page, url, 2) as printed:
+        assert printed == ["hello", "<Buffer 01 02>"]
