@@ -10,7 +10,6 @@
     │   └── ReservedEventName
     ├── ProtocolError
     │   ├── PacketError
-    │   ├── PayloadTooLarge
     │   └── HandshakeError
     ├── ConnectError
     ├── EventError
@@ -65,18 +64,6 @@ class ProtocolError(MadangError):
 
 class PacketError(ProtocolError):
     """An Engine.IO or Socket.IO packet cannot be decoded. No decoder raises anything else."""
-
-
-class PayloadTooLarge(ProtocolError):
-    """A body or message is larger than `max_http_buffer_size`.
-
-    Attributes:
-        limit: the limit in bytes.
-    """
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(f"larger than max_http_buffer_size ({limit} bytes)")
-        self.limit = limit
 
 
 HANDSHAKE_MESSAGES: Final = (

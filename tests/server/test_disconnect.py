@@ -63,7 +63,7 @@ async def test_a_client_that_does_not_answer_pings(js: Js, heard: Heard):
     io = madang.Server(ping_interval=0.05, ping_timeout=0.1)
     io.on("disconnect", lambda socket, reason: heard(reason))
     client = await js.connect(io)
-    io.sockets[client.id].conn.pause_reading()
+    io.sockets[client.id].conn.transport.pause_reading()
     assert await heard.next() == "ping timeout"
 
 

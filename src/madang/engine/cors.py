@@ -100,7 +100,10 @@ class Cors:
                 neither the server's own nor named in the `cors` option.
         """
         origin = _origin_of(request)
-        if origin is None or is_same_origin(origin, request):
+        if origin is None:
+            self._check_script(request)
+            return
+        if is_same_origin(origin, request):
             return
         options = self._options_for(request)
         if options is None or not _allows(options.get("origin"), origin):
@@ -109,6 +112,16 @@ class Cors:
                 f"origin {origin} is not allowed; the server's cors option must name it: cors={{'origin': '{origin}'}}",
                 {"name": "ORIGIN_REFUSED", "origin": origin},
             )
+
+    def _check_script(self, request: Request) -> None:
+        """A script that a foreign page loads (JSONP) comes without Origin; newer browsers say so in another way."""
+        if "j" not in request.query or request.headers.get("sec-fetch-site") != "cross-site":
+            return
+        options = self._options_for(request)
+        setting = options.get("origin") if options is not None else None
+        if setting is not True and setting != "*":
+            message = "JSONP from another site is not allowed; use a client with CORS"
+            raise HandshakeError(4, message, {"name": "ORIGIN_REFUSED", "origin": None})
 
     def headers(self, request: Request) -> list[tuple[str, str]]:
         """The CORS headers for the answer to a request; none if no `cors` option is set or the origin is foreign."""

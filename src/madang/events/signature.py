@@ -59,12 +59,11 @@ class Parameter:
     def _convert_by_pydantic(self, value: Any) -> Any:
         try:
             return self.adapter.validate_python(value)
-        except ValueError:
-            try:
-                text = msgspec.json.encode(value)
+        except ValueError as error:
+            try:  # a strict model takes dates and the like from JSON only
+                return self.adapter.validate_json(msgspec.json.encode(value))
             except (TypeError, ValueError, msgspec.MsgspecError):
-                raise
-            return self.adapter.validate_json(text)  # a strict model takes dates and the like from JSON only
+                raise error from None
 
     def _invalid(self, error: Exception) -> EventInvalid:
         if self.adapter is not None and hasattr(error, "errors"):

@@ -60,6 +60,8 @@ class Door(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A connection was accepted; one that slipped in while the server stops is let go at once."""
         super().connection_made(transport)
+        if self._engine is not None:
+            runtime_of(self._engine).heads.add(self)
         if isinstance(self.server_state, _State) and self.server_state.stopping:
             transport.abort()
 
@@ -79,14 +81,31 @@ class Door(HttpToolsProtocol):
             super().data_received(data)
             self._bound_head(len(data))
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection has ended."""
+        self._head_is_here()
+        super().connection_lost(exc)
+
+    def head_overdue(self) -> None:
+        """A request's head does not come to its end."""
+        if not self.transport.is_closing():
+            self.transport.abort()
+
+    def _head_is_here(self) -> None:
+        if self._engine is not None:
+            runtime_of(self._engine).heads.discard(self)
+
     def on_message_begin(self) -> None:
         """A request begins."""
+        if self._engine is not None:
+            runtime_of(self._engine).heads.add(self)
         self._head_size = 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """A request's head is complete."""
         self._head_size = None
+        self._head_is_here()
         super().on_headers_complete()
 
     def _bound_head(self, size: int) -> None:
@@ -116,6 +135,7 @@ class Door(HttpToolsProtocol):
 
     def _open(self, engine: Engine, data: bytes, end: int) -> None:
         self.connections.discard(self)
+        self._head_is_here()
         self.parser = None  # type: ignore[assignment]  # it refers to us
         request = self._request(data[:end])
         if start_eagerly(self._admit(engine, request, data)) is not None:
@@ -298,8 +318,9 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _config(hosted: Hosted, host: str, port: int, other: Any, options: dict[str, Any]) -> uvicorn.Config:
-    if options.get("workers") not in (None, 1):
-        raise OptionError("workers: the native host serves from one process; start several behind a load balancer")
+    for name in ("workers", "reload", "uds", "fd"):
+        if options.get(name) not in (None, False, 1):
+            raise OptionError(f"{name}: the native host serves one host and port from one process")
     settings: dict[str, Any] = {
         "log_level": "warning",
         "access_log": False,

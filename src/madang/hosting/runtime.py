@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..engine.engine import Engine
+from ..engine.timetable import Lane
 from ..tasks import Tasks
 from ..transports.outbox import Outbox
 from ..transports.websocket import FrameOutbox
+
+HEAD_TIMEOUT = 10.0
+"""Seconds in which the head of a request must come (native host)."""
 
 
 class Runtime:
     """An engine on a loop."""
 
-    __slots__ = ("frames", "loop", "outbox", "tasks")
+    __slots__ = ("frames", "heads", "loop", "outbox", "tasks")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        self.heads: Lane[Any] = engine.timetable.lane(HEAD_TIMEOUT, lambda connection: connection.head_overdue())
         self.frames = FrameOutbox(loop)
         self.outbox = Outbox(loop)
         self.tasks = Tasks()
@@ -44,6 +50,6 @@ def runtime_of(engine: Engine) -> Runtime:
     loop = asyncio.get_running_loop()
     runtime = _runtimes.get(engine)
     if runtime is None or runtime.loop is not loop:
-        runtime = _runtimes[engine] = Runtime(loop)
+        runtime = _runtimes[engine] = Runtime(engine, loop)
         engine.bind(loop)
     return runtime

@@ -5,15 +5,12 @@ from __future__ import annotations
 import logging
 from asyncio import Future
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..adapters.adapter import BroadcastOptions
 from ..engine.transport import FORCED_CLOSE, SERVER_SHUTTING_DOWN
-from ..errors import HandlerError, UsageError
-from ..events.dispatch import Dispatcher
-from ..events.event import event_name
+from ..errors import UsageError
 from ..events.handlers import Handler, called
 from ..protocol.encoded import Encoded
 from ..protocol.parser import CONNECT, DISCONNECT, Packet
@@ -21,6 +18,7 @@ from ..tasks import FAILURES, raise_if_cancelled
 from ..types import Room
 from .broadcast import BroadcastOperator, Operators, as_rooms, check_event
 from .handshake import Handshake
+from .listening import Listening
 from .operator import SocketOperator
 
 if TYPE_CHECKING:
@@ -30,12 +28,7 @@ if TYPE_CHECKING:
     from .namespace import Namespace
     from .server import Server
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 logger = logging.getLogger("madang.server")
-
-OWN_LIFE: Final = ("disconnecting", "disconnect", "error")
-"""What a socket's `on` keeps for itself: the socket's end, and errors on the server's side."""
 
 END_GRACE: Final = 5.0
 """Seconds for which a socket's end waits for the handler that is still running."""
@@ -53,7 +46,7 @@ class AwaitsAnswer(Protocol):
         ...
 
 
-class Socket(Dispatcher, Operators):
+class Socket(Listening, Operators):
     """One client in one namespace.
 
     Attributes:
@@ -72,29 +65,23 @@ class Socket(Dispatcher, Operators):
         "_acks",
         "_data",
         "_end",
-        "_life",
-        "_outgoing",
         "_rooms",
         "connection",
         "gone",
         "handshake",
         "id",
-        "namespace",
         "write",
     )
 
     def __init__(self, namespace: Namespace, connection: Connection, auth: Any) -> None:
-        super().__init__(namespace.handlers)
+        super().__init__(namespace)
         self.id = namespace.server.generate_socket_id()
-        self.namespace = namespace
         self.connection = connection
         self.handshake = Handshake(connection.session.request, auth)
         self.gone = False
         self.write: Callable[[Encoded], None] = connection.session.write
         self._data: dict[str, Any] | None = None
         self._acks: dict[int, AwaitsAnswer] | None = None
-        self._life: dict[str, list[Handler]] | None = None
-        self._outgoing: list[Callable[..., Any]] | None = None
         self._rooms: set[Room] | None = None  # before it has joined, and once it has gone
         self._end: tuple[str, object] | None = None
 
@@ -257,128 +244,6 @@ class Socket(Dispatcher, Operators):
         for room in self.rooms:
             self.leave(room)
 
-    # listening
-
-    @overload
-    def on(self, event: str | int, *, concurrent: bool | None = None, thread: bool = False) -> Callable[[F], F]: ...
-    @overload
-    def on(self, event: str | int, handler: F, *, concurrent: bool | None = None, thread: bool = False) -> F: ...
-    def on(self, event: str | int, handler: Any = None, *, concurrent: bool | None = None, thread: bool = False) -> Any:
-        """Handle an event of this socket alone. Also a decorator; see `Namespace.on`.
-
-        ``disconnecting`` and ``disconnect`` give (reason, description); ``error`` gives what went wrong on the
-        server's side: a handler's exception, an error of `use`, or a violation of the protocol.
-        """
-        if handler is None:
-            return partial(self.on, event, concurrent=concurrent, thread=thread)
-        self._register(event, handler, concurrent=concurrent, thread=thread)
-        return handler
-
-    @overload
-    def once(self, event: str | int) -> Callable[[F], F]: ...
-    @overload
-    def once(self, event: str | int, handler: F) -> F: ...
-    def once(self, event: str | int, handler: Any = None) -> Any:
-        """Like `on`, for the first such event."""
-        if handler is None:
-            return partial(self.once, event)
-        self._register(event, handler, once=True)
-        return handler
-
-    def off(self, event: str | int, handler: Callable[..., Any] | None = None) -> None:
-        """Remove a handler of this socket, or all of an event."""
-        event = event_name(event)
-        if event in OWN_LIFE:
-            life = self._life or {}
-            kept = [] if handler is None else [h for h in life.get(str(event), ()) if h.original != handler]
-            life[str(event)] = kept
-        elif self._own is not None:
-            self._own.remove(event, handler)
-
-    def remove_all_listeners(self, event: str | int | None = None) -> None:
-        """Remove all handlers of this socket, or those of one event."""
-        if event is not None:
-            self.off(event)
-            return
-        self._life = None
-        if self._own is not None:
-            self._own.clear()
-
-    def event_names(self) -> list[str | int]:
-        """The events that this socket has handlers of its own for."""
-        return [*(self._own or ()), *(name for name, handlers in (self._life or {}).items() if handlers)]
-
-    def _register(self, event: str | int, handler: Any, *, concurrent: bool | None = None, **how: Any) -> None:
-        overlap = self.namespace.server.options.concurrent if concurrent is None else concurrent
-        event = event_name(event)
-        if event in OWN_LIFE:
-            if self._life is None:
-                self._life = {}
-            self._life.setdefault(str(event), []).append(
-                Handler(event, handler, takes_socket=False, from_client=False, **how)
-            )
-            return
-        self._own_table().add(Handler(check_event(event), handler, takes_socket=False, concurrent=overlap, **how))
-
-    def use(self, middleware: F) -> F:
-        """Call `middleware(event)` with the list ``[name, *args]`` of each event before its handlers; it may change it.
-
-        Raising drops the event and gives the error to ``error`` handlers; the client is not told. May be a coroutine
-        function; also a decorator.
-        """
-        if not callable(middleware):
-            raise HandlerError(f"a middleware must be callable, not {middleware!r}")
-        self._middlewares = [*(self._middlewares or ()), middleware]
-        self.refresh_dispatch()
-        return middleware
-
-    def on_any(self, listener: F) -> F:
-        """Call `listener(event, *args)` for every event before its handlers. Also a decorator.
-
-        If the client asked for an acknowledgement, an `Ack` is the last argument.
-        """
-        self._own_table().any.append(Handler("*", listener, takes_socket=False, from_client=False))
-        self.refresh_dispatch()
-        return listener
-
-    def prepend_any(self, listener: F) -> F:
-        """Like `on_any`, before the others."""
-        self._own_table().any.insert(0, Handler("*", listener, takes_socket=False, from_client=False))
-        self.refresh_dispatch()
-        return listener
-
-    def off_any(self, listener: Any = None) -> None:
-        """Undo `on_any`, for one listener or for all."""
-        own = self._own_table()
-        own.any[:] = [] if listener is None else [h for h in own.any if h.original != listener]
-        self.refresh_dispatch()
-
-    def listeners_any(self) -> list[Callable[..., Any]]:
-        """The listeners of `on_any`, in order."""
-        return [handler.original for handler in (self._own.any if self._own is not None else ())]
-
-    def on_any_outgoing(self, listener: F) -> F:
-        """Call `listener(event, *args)`, a plain function, for every event sent to this client. Also a decorator."""
-        self._outgoing = [*(self._outgoing or ()), listener]
-        self.refresh_write()
-        return listener
-
-    def prepend_any_outgoing(self, listener: F) -> F:
-        """Like `on_any_outgoing`, before the others."""
-        self._outgoing = [listener, *(self._outgoing or ())]
-        self.refresh_write()
-        return listener
-
-    def off_any_outgoing(self, listener: Any = None) -> None:
-        """Undo `on_any_outgoing`, for one listener or for all."""
-        kept = [] if listener is None else [known for known in self._outgoing or () if known != listener]
-        self._outgoing = kept or None
-        self.refresh_write()
-
-    def listeners_any_outgoing(self) -> list[Callable[..., Any]]:
-        """The listeners of `on_any_outgoing`, in order."""
-        return list(self._outgoing or ())
-
     # ending
 
     def disconnect(self, close: bool = False) -> None:
@@ -486,10 +351,6 @@ class Socket(Dispatcher, Operators):
         if not self.gone:
             self.write = self.connection.session.write if self._outgoing is None else self._write_told
 
-    def refresh_dispatch(self) -> None:
-        """Catch-all listeners or middlewares came or went."""
-        self._update_plain()
-
     def _write_told(self, encoded: Encoded) -> None:
         if encoded.event is not None:
             for listener in tuple(self._outgoing or ()):
@@ -570,9 +431,7 @@ class Socket(Dispatcher, Operators):
             encoded = namespace.server.parser.encode_ack(namespace.name, values, ack_id)
         except UsageError as error:
             self._owner.handler_failed(error, self, "ack")
-            failure = {"code": "internal_error", "message": "internal error"}
-            if len(values) == 1 and isinstance(values[0], dict) and isinstance(values[0].get("error"), dict):
-                failure = {name: part for name, part in values[0]["error"].items() if name != "data"}
+            failure = _error_without_data(values)
             encoded = namespace.server.parser.encode_ack(namespace.name, ({"error": failure},), ack_id)
         self.write(encoded)
 
@@ -617,6 +476,15 @@ class Socket(Dispatcher, Operators):
     def _queue_reached_end(self) -> None:
         self._finish()
         self._release()
+
+
+def _error_without_data(values: Sequence[Any]) -> dict[str, Any]:
+    """What an acknowledgement that cannot be sent becomes: its error without the data, or an internal error."""
+    answer: Any = values[0] if len(values) == 1 else None
+    try:
+        return {name: part for name, part in answer["error"].items() if name != "data"}
+    except (TypeError, KeyError, AttributeError):
+        return {"code": "internal_error", "message": "internal error"}
 
 
 def _drop(_: Encoded) -> None:

@@ -1,0 +1,165 @@
+"""How handlers and listeners are registered for one socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+
+from ..errors import HandlerError
+from ..events.dispatch import Dispatcher
+from ..events.event import event_name
+from ..events.handlers import Handler
+from .broadcast import check_event
+
+if TYPE_CHECKING:
+    from .namespace import Namespace
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+OWN_LIFE: Final = ("disconnecting", "disconnect", "error")
+"""What a socket's `on` keeps for itself: the socket's end, and errors on the server's side."""
+
+
+class Listening(Dispatcher):
+    """The part of a socket that is listened to; its base.
+
+    Args:
+        namespace: the namespace of the socket.
+    """
+
+    __slots__ = ("_life", "_outgoing", "namespace")
+
+    def __init__(self, namespace: Namespace) -> None:
+        super().__init__(namespace.handlers)
+        self.namespace = namespace
+        self._life: dict[str, list[Handler]] | None = None
+        self._outgoing: list[Callable[..., Any]] | None = None
+
+    def refresh_write(self) -> None:
+        """Listeners of what goes out came or went."""
+        raise NotImplementedError
+
+    def refresh_dispatch(self) -> None:
+        """Catch-all listeners or middlewares came or went."""
+        self._update_plain()
+
+    @overload
+    def on(self, event: str | int, *, concurrent: bool | None = None, thread: bool = False) -> Callable[[F], F]: ...
+    @overload
+    def on(self, event: str | int, handler: F, *, concurrent: bool | None = None, thread: bool = False) -> F: ...
+    def on(self, event: str | int, handler: Any = None, *, concurrent: bool | None = None, thread: bool = False) -> Any:
+        """Handle an event of this socket alone. Also a decorator; see `Namespace.on`.
+
+        ``disconnecting`` and ``disconnect`` give (reason, description); ``error`` gives what went wrong on the
+        server's side: a handler's exception, an error of `use`, or a violation of the protocol.
+        """
+        if handler is None:
+            return partial(self.on, event, concurrent=concurrent, thread=thread)
+        self._register(event, handler, concurrent=concurrent, thread=thread)
+        return handler
+
+    @overload
+    def once(self, event: str | int) -> Callable[[F], F]: ...
+    @overload
+    def once(self, event: str | int, handler: F) -> F: ...
+    def once(self, event: str | int, handler: Any = None) -> Any:
+        """Like `on`, for the first such event."""
+        if handler is None:
+            return partial(self.once, event)
+        self._register(event, handler, once=True)
+        return handler
+
+    def off(self, event: str | int, handler: Callable[..., Any] | None = None) -> None:
+        """Remove a handler of this socket, or all of an event."""
+        event = event_name(event)
+        if event in OWN_LIFE:
+            life = self._life or {}
+            kept = [] if handler is None else [h for h in life.get(str(event), ()) if h.original != handler]
+            life[str(event)] = kept
+        elif self._own is not None:
+            self._own.remove(event, handler)
+
+    def remove_all_listeners(self, event: str | int | None = None) -> None:
+        """Remove all handlers of this socket, or those of one event."""
+        if event is not None:
+            self.off(event)
+            return
+        self._life = None
+        if self._own is not None:
+            self._own.clear()
+
+    def event_names(self) -> list[str | int]:
+        """The events that this socket has handlers of its own for."""
+        return [*(self._own or ()), *(name for name, handlers in (self._life or {}).items() if handlers)]
+
+    def _register(self, event: str | int, handler: Any, *, concurrent: bool | None = None, **how: Any) -> None:
+        overlap = self.namespace.server.options.concurrent if concurrent is None else concurrent
+        event = event_name(event)
+        if event in OWN_LIFE:
+            if self._life is None:
+                self._life = {}
+            self._life.setdefault(str(event), []).append(
+                Handler(event, handler, takes_socket=False, from_client=False, **how)
+            )
+            return
+        self._own_table().add(Handler(check_event(event), handler, takes_socket=False, concurrent=overlap, **how))
+
+    def use(self, middleware: F) -> F:
+        """Call `middleware(event)` with the list ``[name, *args]`` of each event before its handlers; it may change it.
+
+        Raising drops the event and gives the error to ``error`` handlers; the client is not told. May be a coroutine
+        function; also a decorator.
+        """
+        if not callable(middleware):
+            raise HandlerError(f"a middleware must be callable, not {middleware!r}")
+        self._middlewares = [*(self._middlewares or ()), middleware]
+        self.refresh_dispatch()
+        return middleware
+
+    def on_any(self, listener: F) -> F:
+        """Call `listener(event, *args)` for every event before its handlers. Also a decorator.
+
+        If the client asked for an acknowledgement, an `Ack` is the last argument.
+        """
+        self._own_table().any.append(Handler("*", listener, takes_socket=False, from_client=False))
+        self.refresh_dispatch()
+        return listener
+
+    def prepend_any(self, listener: F) -> F:
+        """Like `on_any`, before the others."""
+        self._own_table().any.insert(0, Handler("*", listener, takes_socket=False, from_client=False))
+        self.refresh_dispatch()
+        return listener
+
+    def off_any(self, listener: Any = None) -> None:
+        """Undo `on_any`, for one listener or for all."""
+        own = self._own_table()
+        own.any[:] = [] if listener is None else [h for h in own.any if h.original != listener]
+        self.refresh_dispatch()
+
+    def listeners_any(self) -> list[Callable[..., Any]]:
+        """The listeners of `on_any`, in order."""
+        return [handler.original for handler in (self._own.any if self._own is not None else ())]
+
+    def on_any_outgoing(self, listener: F) -> F:
+        """Call `listener(event, *args)`, a plain function, for every event sent to this client. Also a decorator."""
+        self._outgoing = [*(self._outgoing or ()), listener]
+        self.refresh_write()
+        return listener
+
+    def prepend_any_outgoing(self, listener: F) -> F:
+        """Like `on_any_outgoing`, before the others."""
+        self._outgoing = [listener, *(self._outgoing or ())]
+        self.refresh_write()
+        return listener
+
+    def off_any_outgoing(self, listener: Any = None) -> None:
+        """Undo `on_any_outgoing`, for one listener or for all."""
+        kept = [] if listener is None else [known for known in self._outgoing or () if known != listener]
+        self._outgoing = kept or None
+        self.refresh_write()
+
+    def listeners_any_outgoing(self) -> list[Callable[..., Any]]:
+        """The listeners of `on_any_outgoing`, in order."""
+        return list(self._outgoing or ())
