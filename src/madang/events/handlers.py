@@ -164,6 +164,16 @@ class HandlerTable:
             self.fast[raw] = SEVERAL
 
 
+def require_name(event: Any, handler: Any) -> None:
+    """See that a decorator was called with an event's name, and not with the function itself.
+
+    Raises:
+        HandlerError: it was written without parentheses.
+    """
+    if handler is None and callable(event):
+        raise HandlerError('name the event: @io.on("chat message"), or @io.event for the function\'s own name')
+
+
 def called(handlers: list[Handler]) -> list[Handler]:
     """The handlers that are to be called now; those for `once` are taken out of the list."""
     found = list(handlers)

@@ -237,7 +237,7 @@ def _refuse_payload(function: Any, plain: Any, first: Any) -> None:
         except Exception:
             return
     kind = typing.get_origin(first) or first
-    if kind in _PAYLOADS or (isinstance(kind, type) and (issubclass(kind, msgspec.Struct) or _is_pydantic(kind))):
+    if kind in _PAYLOADS or _is_typed_dict(kind) or (isinstance(kind, type) and _is_model(kind)):
         name = getattr(function, "__qualname__", repr(function))
         raise HandlerError(
             f"{name}: the socket comes first, before what the client sends: def {name.rpartition('.')[2]}(socket, ...)"
@@ -316,7 +316,10 @@ def _checked(function: str, parameter: Parameter) -> Parameter:
     if _is_pydantic(kind):
         from pydantic import TypeAdapter
 
-        parameter.adapter = TypeAdapter(kind)
+        try:
+            parameter.adapter = TypeAdapter(kind)
+        except Exception as error:
+            raise HandlerError(f"{function}: pydantic cannot check {parameter.name!r}: {error}") from None
         return parameter
     try:
         unknown = _find(msgspec.inspect.type_info(kind), msgspec.inspect.CustomType, set())
@@ -332,6 +335,10 @@ def _checked(function: str, parameter: Parameter) -> Parameter:
     return parameter
 
 
+def _is_model(kind: type) -> bool:
+    return issubclass(kind, msgspec.Struct) or _is_pydantic(kind)
+
+
 def _is_pydantic(kind: Any, seen: frozenset[int] = frozenset()) -> bool:
     """Whether pydantic must check it: its models and dataclasses, and constraints that are written its way."""
     if id(kind) in seen:
@@ -342,12 +349,17 @@ def _is_pydantic(kind: Any, seen: frozenset[int] = frozenset()) -> bool:
     if type(kind).__module__.partition(".")[0] in ("pydantic", "annotated_types"):
         return True  # metadata of Annotated
     parts: list[Any] = list(typing.get_args(kind))
-    if typing.is_typeddict(kind) or dataclasses.is_dataclass(kind):
+    if _is_typed_dict(kind) or dataclasses.is_dataclass(kind):
         try:
             parts += typing.get_type_hints(kind, include_extras=True).values()
         except (NameError, TypeError):
             pass
     return any(_is_pydantic(part, seen) for part in parts)
+
+
+def _is_typed_dict(kind: Any) -> bool:
+    """Whether it is a TypedDict, of the standard library or of typing_extensions."""
+    return isinstance(kind, type) and hasattr(kind, "__required_keys__") and hasattr(kind, "__total__")
 
 
 def _may_hold_bytes(kind: Any) -> bool:

@@ -103,8 +103,10 @@ class JsonEncoder:
         self.attachments = []
         try:
             return json.dumps(self._plain(value), separators=(",", ":"), allow_nan=False).encode()
-        except Exception as slow_error:  # noqa: BLE001 (whatever the value's own methods raise)
+        except BaseException as slow_error:  # whatever the value's own methods raise
             self.attachments = []
+            if isinstance(slow_error, KeyboardInterrupt | SystemExit):
+                raise
             raise EncodeError(f"cannot be sent: {slow_error!r}") from (error.__cause__ or slow_error)
 
     def _plain(self, value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 from ..errors import HandlerError
 from ..events.dispatch import Dispatcher
 from ..events.event import event_name
-from ..events.handlers import Handler
+from ..events.handlers import Handler, require_name
 from .broadcast import check_event
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Listening(Dispatcher):
         super().__init__(namespace.handlers)
         self.namespace = namespace
         self._life: dict[str, list[Handler]] | None = None
-        self._outgoing: list[Callable[..., Any]] | None = None
+        self._outgoing: list[Handler] | None = None
 
     def refresh_write(self) -> None:
         """Listeners of what goes out came or went."""
@@ -54,6 +54,7 @@ class Listening(Dispatcher):
         ``disconnecting`` and ``disconnect`` give (reason, description); ``error`` gives what went wrong on the
         server's side: a handler's exception, an error of `use`, or a violation of the protocol.
         """
+        require_name(event, handler)
         if handler is None:
             return partial(self.on, event, concurrent=concurrent, thread=thread)
         self._register(event, handler, concurrent=concurrent, thread=thread)
@@ -65,6 +66,7 @@ class Listening(Dispatcher):
     def once(self, event: str | int, handler: F) -> F: ...
     def once(self, event: str | int, handler: Any = None) -> Any:
         """Like `on`, for the first such event."""
+        require_name(event, handler)
         if handler is None:
             return partial(self.once, event)
         self._register(event, handler, once=True)
@@ -144,22 +146,22 @@ class Listening(Dispatcher):
 
     def on_any_outgoing(self, listener: F) -> F:
         """Call `listener(event, *args)`, a plain function, for every event sent to this client. Also a decorator."""
-        self._outgoing = [*(self._outgoing or ()), listener]
+        self._outgoing = [*(self._outgoing or ()), Handler("*", listener, takes_socket=False, from_client=False)]
         self.refresh_write()
         return listener
 
     def prepend_any_outgoing(self, listener: F) -> F:
         """Like `on_any_outgoing`, before the others."""
-        self._outgoing = [listener, *(self._outgoing or ())]
+        self._outgoing = [Handler("*", listener, takes_socket=False, from_client=False), *(self._outgoing or ())]
         self.refresh_write()
         return listener
 
     def off_any_outgoing(self, listener: Any = None) -> None:
         """Undo `on_any_outgoing`, for one listener or for all."""
-        kept = [] if listener is None else [known for known in self._outgoing or () if known != listener]
+        kept = [] if listener is None else [h for h in self._outgoing or () if h.original != listener]
         self._outgoing = kept or None
         self.refresh_write()
 
     def listeners_any_outgoing(self) -> list[Callable[..., Any]]:
         """The listeners of `on_any_outgoing`, in order."""
-        return list(self._outgoing or ())
+        return [handler.original for handler in self._outgoing or ()]

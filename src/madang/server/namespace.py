@@ -33,6 +33,8 @@ def check_middleware(middleware: M) -> M:
     """
     if not callable(middleware):
         raise HandlerError(f"a middleware must be callable, not {middleware!r}")
+    if inspect.isgeneratorfunction(middleware) or inspect.isasyncgenfunction(middleware):
+        raise HandlerError("a middleware that yields would never run; let it return, or raise madang.ConnectError")
     try:
         inspect.signature(middleware).bind(None)
     except TypeError:

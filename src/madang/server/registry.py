@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from ..errors import HandlerError
 from ..events.event import event_name
-from ..events.handlers import Handler, HandlerTable
+from ..events.handlers import Handler, HandlerTable, require_name
 from .broadcast import check_event
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ class HandlerRegistry:
             HandlerError: the function cannot be called that way.
             ReservedEventName: the name belongs to the protocol.
         """
-        if handler is None and callable(cast("Any", event)):
-            raise HandlerError('name the event: @io.on("chat message"), or @io.event for the function\'s own name')
+        require_name(event, handler)
         if handler is None:
             return partial(self.on, event, concurrent=concurrent, thread=thread)
         self._register(event, handler, concurrent=concurrent, thread=thread)
@@ -63,6 +62,7 @@ class HandlerRegistry:
     def once(self, event: str | int, handler: F) -> F: ...
     def once(self, event: str | int, handler: Any = None) -> Any:
         """Like `on`, for the first such event of any socket."""
+        require_name(event, handler)
         if handler is None:
             return partial(self.once, event)
         self._register(event, handler, once=True)

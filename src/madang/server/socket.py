@@ -355,7 +355,8 @@ class Socket(Listening, Operators):
         if encoded.event is not None:
             for listener in tuple(self._outgoing or ()):
                 try:
-                    listener(*encoded.event)
+                    args = encoded.event
+                    listener.function(*(args if listener.arity is None else args[: listener.arity]))
                 except Exception as error:
                     self._owner.handler_failed(error, self, encoded.event[0])
         self.connection.session.write(encoded)
