@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..errors import HandlerError
 from ..events.dispatch import Dispatcher
 from ..events.event import event_name
-from ..events.handlers import Handler, require_name
+from ..events.handlers import Handler
+from ..events.registering import Registering
 from .broadcast import check_event
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ OWN_LIFE: Final = ("disconnecting", "disconnect", "error")
 """What a socket's `on` keeps for itself: the socket's end, and errors on the server's side."""
 
 
-class Listening(Dispatcher):
+class Listening(Dispatcher, Registering):
     """The part of a socket that is listened to; its base.
 
     Args:
@@ -43,34 +43,6 @@ class Listening(Dispatcher):
     def refresh_dispatch(self) -> None:
         """Catch-all listeners or middlewares came or went."""
         self._update_plain()
-
-    @overload
-    def on(self, event: str | int, *, concurrent: bool | None = None, thread: bool = False) -> Callable[[F], F]: ...
-    @overload
-    def on(self, event: str | int, handler: F, *, concurrent: bool | None = None, thread: bool = False) -> F: ...
-    def on(self, event: str | int, handler: Any = None, *, concurrent: bool | None = None, thread: bool = False) -> Any:
-        """Handle an event of this socket alone. Also a decorator; see `Namespace.on`.
-
-        ``disconnecting`` and ``disconnect`` give (reason, description); ``error`` gives what went wrong on the
-        server's side: a handler's exception, an error of `use`, or a violation of the protocol.
-        """
-        require_name(event, handler)
-        if handler is None:
-            return partial(self.on, event, concurrent=concurrent, thread=thread)
-        self._register(event, handler, concurrent=concurrent, thread=thread)
-        return handler
-
-    @overload
-    def once(self, event: str | int) -> Callable[[F], F]: ...
-    @overload
-    def once(self, event: str | int, handler: F) -> F: ...
-    def once(self, event: str | int, handler: Any = None) -> Any:
-        """Like `on`, for the first such event."""
-        require_name(event, handler)
-        if handler is None:
-            return partial(self.once, event)
-        self._register(event, handler, once=True)
-        return handler
 
     def off(self, event: str | int, handler: Callable[..., Any] | None = None) -> None:
         """Remove a handler of this socket, or all of an event."""

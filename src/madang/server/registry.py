@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..errors import HandlerError
 from ..events.event import event_name
-from ..events.handlers import Handler, HandlerTable, require_name
+from ..events.handlers import Handler, HandlerTable
+from ..events.registering import Registering
 from .broadcast import check_event
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ LIFE: Final = {"connection": 1, "disconnecting": 3, "disconnect": 3, "new_namesp
 _ALIASES: Final = {"connect": "connection"}
 
 
-class HandlerRegistry:
+class HandlerRegistry(Registering):
     """The decorators that register handlers for all sockets of a namespace; a mixin."""
 
     __slots__ = ()
@@ -30,43 +30,6 @@ class HandlerRegistry:
     server: Server
     handlers: HandlerTable
     life: dict[str, list[Handler]]
-
-    @overload
-    def on(self, event: str | int, *, concurrent: bool | None = None, thread: bool = False) -> Callable[[F], F]: ...
-    @overload
-    def on(self, event: str | int, handler: F, *, concurrent: bool | None = None, thread: bool = False) -> F: ...
-    def on(self, event: str | int, handler: Any = None, *, concurrent: bool | None = None, thread: bool = False) -> Any:
-        """Handle an event for all sockets; the socket is the handler's first argument. Also a decorator.
-
-        Args:
-            event: a client's event, or one of the namespace's own life: ``connection`` (also ``connect``),
-                ``disconnecting``, ``disconnect``, ``new_namespace``; on the server also ``connect_error``.
-            handler: a function or coroutine function. Its annotations are checked against what clients send; what it
-                returns is the acknowledgement, a tuple being several values.
-            concurrent: whether it may overlap with other handlers of its socket. Default: the server's option.
-            thread: run a plain function in a thread.
-
-        Raises:
-            HandlerError: the function cannot be called that way.
-            ReservedEventName: the name belongs to the protocol.
-        """
-        require_name(event, handler)
-        if handler is None:
-            return partial(self.on, event, concurrent=concurrent, thread=thread)
-        self._register(event, handler, concurrent=concurrent, thread=thread)
-        return handler
-
-    @overload
-    def once(self, event: str | int) -> Callable[[F], F]: ...
-    @overload
-    def once(self, event: str | int, handler: F) -> F: ...
-    def once(self, event: str | int, handler: Any = None) -> Any:
-        """Like `on`, for the first such event of any socket."""
-        require_name(event, handler)
-        if handler is None:
-            return partial(self.once, event)
-        self._register(event, handler, once=True)
-        return handler
 
     def off(self, event: str | int, handler: Callable[..., Any] | None = None) -> None:
         """Remove a handler of an event, or all of them."""
