@@ -42,6 +42,17 @@ GRACE: Final = 10
 
 _CLOSE_HANDSHAKES: Final = 2.5
 _IS_UPGRADE: Final = re.compile(rb"\r\nupgrade:[ \t]*websocket[ \t]*\r\n", re.IGNORECASE).search
+_ESSENTIAL: Final = frozenset(
+    (
+        b"host",
+        b"upgrade",
+        b"connection",
+        b"sec-websocket-key",
+        b"sec-websocket-version",
+        b"content-length",
+        b"transfer-encoding",
+    )
+)
 _FORWARDED: Final = re.compile(rb"\r\nx-forwarded-", re.IGNORECASE).search
 
 
@@ -138,7 +149,8 @@ class Door(HttpToolsProtocol):
         self._head_is_here()
         self.parser = None  # type: ignore[assignment]  # it refers to us
         request = self._request(data[:end])
-        if start_eagerly(self._admit(engine, request, data)) is not None:
+        handshake = _essentials(data, end, request)
+        if start_eagerly(self._admit(engine, request, handshake)) is not None:
             self.transport.pause_reading()  # until the user's own hooks have decided
 
     async def _admit(self, engine: Engine, request: Request, data: bytes) -> None:
@@ -196,6 +208,17 @@ class Door(HttpToolsProtocol):
         with suppress(StopIteration):
             trust(scope, nothing, nothing).send(None)
         return scope["client"], scope["scheme"]
+
+
+def _essentials(data: bytes, end: int, request: Request) -> bytes:
+    """A handshake with the headers that make it one, and what came behind it.
+
+    picows reads no head of 16 KiB and more, which cookies and tokens may reach; and it keeps what it has read.
+    """
+    version = data[: data.find(b"\r\n")].rpartition(b" ")[2]
+    lines = [b"GET / " + version]
+    lines += [name + b": " + value for name, value in request.raw_headers if name in _ESSENTIAL]
+    return b"\r\n".join(lines) + data[end:]
 
 
 def _engine_of(config: uvicorn.Config) -> tuple[Engine | None, bytes]:
