@@ -297,6 +297,8 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
+        for _ in range(2):
+            await asyncio.sleep(0)  # a transport that was told to close does so in the loop's next turns
 
 
 class _Running:
