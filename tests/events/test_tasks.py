@@ -100,7 +100,7 @@ async def test_timeouts() -> None:
             await asyncio.sleep(0)
         try:
             async with asyncio.timeout(0.01):
-                await asyncio.sleep(60)
+                await asyncio.Event().wait()
         except TimeoutError:
             outcomes.append("timed out")
         async with asyncio.timeout(60):
@@ -130,7 +130,7 @@ async def test_task_groups() -> None:
         try:
             async with asyncio.TaskGroup() as children:
                 children.create_task(fail())
-                await asyncio.sleep(60)
+                await asyncio.Event().wait()
         except* ValueError as errors:
             outcomes.append(len(errors.exceptions))
 
@@ -151,7 +151,7 @@ async def test_cancellation() -> None:
         assert task is not None
         task.cancel()
         try:
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
         except asyncio.CancelledError:
             outcomes.append("cancelled")
             raise
@@ -160,7 +160,7 @@ async def test_cancellation() -> None:
     assert task is not None
     with pytest.raises(asyncio.CancelledError):
         await task
-    task = tasks.start(asyncio.sleep(60))
+    task = tasks.start(asyncio.Event().wait())
     assert task is not None
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -28,7 +28,7 @@ async def later(*args: Any) -> None:
 
 
 async def by_a_task(*args: Any) -> None:
-    task = asyncio.ensure_future(asyncio.sleep(60))
+    task = asyncio.ensure_future(asyncio.Event().wait())
     await asyncio.sleep(0)
     task.cancel()
     await task
