@@ -59,10 +59,6 @@ class Sink(Protocol):
         """Send a message only if it would leave at once."""
         ...
 
-
-class AckingSink(Sink, Protocol):
-    """A socket of this node, which can be asked for an answer."""
-
     def expect_ack(self, ack_id: int, pending: PendingAcks) -> None:
         """Give the answer with this id to `pending`."""
         ...

@@ -34,7 +34,6 @@ class Request:
         "remote",
         "scheme",
         "scope",
-        "subprotocols",
     )
 
     def __init__(

@@ -234,13 +234,9 @@ class PollingTransport:
             kind = packet[0] if packet else None
             if kind == engineio.MESSAGE:
                 session.on_text(packet)
-            elif kind == engineio.BASE64:
-                session.on_binary(engineio.decode_base64(packet[1:]))
             elif kind == engineio.CLOSE:
                 self._client_closed(session)
                 return True
-            elif kind is None or not engineio.OPEN <= kind <= engineio.NOOP:
-                raise PacketError("unknown packet type" if packet else "empty packet")
             else:
                 session.on_control(packet)
             if session.failed:

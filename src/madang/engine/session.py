@@ -173,9 +173,13 @@ class Session(Listeners):
 
     def on_control(self, packet: bytes) -> None:
         """A text packet that is no message came over the session's transport."""
-        kind = packet[0] if packet else None
         if self._taps:
             self.tell("packet", packet)
+        try:
+            kind, data = engineio.decode_packet(packet)
+        except PacketError as error:
+            self.fail(PARSE_ERROR, error)
+            return
         if kind == engineio.PONG:
             self._engine.pong_received(self)
             self.tell("heartbeat")
@@ -185,18 +189,10 @@ class Session(Listeners):
             transport.close()
         elif kind == engineio.PING:
             self.fail(TRANSPORT_ERROR, "invalid heartbeat direction")
-        elif kind == engineio.BASE64:
-            try:
-                data = engineio.decode_base64(packet[1:])
-            except PacketError as error:
-                self.fail(PARSE_ERROR, error)
-            else:
-                self.on_binary(data)
-        elif kind in (engineio.UPGRADE, engineio.NOOP, engineio.OPEN):  # ignored, as in Node
-            if self._awaits_pong:
-                self._alive()
-        else:
-            self.fail(PARSE_ERROR, "unknown packet type" if packet else "empty packet")
+        elif kind is None:
+            self.on_binary(data)
+        elif self._awaits_pong:  # open, upgrade and noop mean nothing here, as in Node, but somebody has sent them
+            self._alive()
 
     def transport_closed(self, transport: Transport, reason: CloseReason, description: object = None) -> None:
         """A transport has ended; that ends the session if it was the current one."""

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("madang.server")
 
 CLIENT_DISCONNECT = "client namespace disconnect"
-SERVER_DISCONNECT = "server namespace disconnect"
 
 
 class Connection:

@@ -12,7 +12,6 @@ from ..adapters.memory import MemoryAdapter
 from ..errors import HandlerError
 from ..events.handlers import Handler, HandlerTable
 from ..protocol.encoded import Encoded
-from ..types import Room
 from .broadcast import BroadcastOperator, NamespaceOperators
 from .registry import LIFE, HandlerRegistry
 
@@ -147,10 +146,6 @@ class Namespace(NamespaceOperators, HandlerRegistry):
             and self.server.options.cleanup_empty_child_namespaces
         ):
             self.parent.remove_child(self)
-
-    def rooms(self) -> list[Room]:
-        """The rooms of this node that have members, other than the sockets' own."""
-        return list(getattr(self.adapter, "rooms", ()))
 
     def _listening_changed(self) -> None:
         for socket in self.sockets.values():

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("madang.server")
 
+SERVER_DISCONNECT: Final = "server namespace disconnect"
+
 END_GRACE: Final = 5.0
 """Seconds for which a socket's end waits for the handler that is still running."""
 
@@ -263,7 +265,7 @@ class Socket(Listening, Operators):
         else:
             self.connection.session.write(server.parser.encode_control(DISCONNECT, self.nsp))
             self.connection.left(self)
-            self.closed("server namespace disconnect", None)
+            self.closed(SERVER_DISCONNECT, None)
 
     # what the connection calls
 
@@ -307,7 +309,7 @@ class Socket(Listening, Operators):
         self.write = _drop
         self._fail_acks(reason)
         self._pause(False)
-        if reason in (FORCED_CLOSE, SERVER_SHUTTING_DOWN, "server namespace disconnect"):
+        if reason in (FORCED_CLOSE, SERVER_SHUTTING_DOWN, SERVER_DISCONNECT):
             self._halt()
         if self._queue is None:
             self._finish()

@@ -34,7 +34,6 @@ from ..types import TransportName
 from .outbox import Outbox
 
 _TEXT: Final = WSMsgType.TEXT
-_BINARY: Final = WSMsgType.BINARY
 _CONTINUATION: Final = WSMsgType.CONTINUATION
 _MESSAGE: Final = 0x34
 _EARLY_FLUSH: Final = 256 * 1024
