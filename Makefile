@@ -6,6 +6,10 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 NPM := npm install --no-audit --no-fund --no-package-lock --no-progress --loglevel=error
 PYRIGHT := tests/js/node_modules/.bin/pyright
 PYTEST := $(PY) -m pytest
+PURE := tests/budgets tests/events tests/hostile tests/properties tests/protocol tests/regressions tests/server
+
+# What has a compiled twin is compiled when madang is installed.
+COMPILED := $(wildcard src/madang/*/*.pyx src/madang/*/*.pxd)
 
 # Files that say "done"; each is made again when what it was made from changes.
 VENV := .venv/.made
@@ -29,6 +33,7 @@ chat: $(BASE) $(WEB) ## serve the example chat on http://localhost:3000 (PORT=40
 
 test: setup lint types ## set up everything and run every check and test
 	@CHROMIUM="$$(scripts/find_chromium.sh)" $(PYTEST) --parity=check tests
+	@echo "the same without the compiled modules:" && MADANG_PURE=1 $(PYTEST) $(PURE)
 
 parity: setup ## run the tests and write docs/parity.md: which test proves which feature
 	@CHROMIUM="$$(scripts/find_chromium.sh)" $(PY) scripts/parity.py
@@ -55,13 +60,14 @@ chromium:
 clean: ## remove the virtual environment, npm packages and caches
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist tests/output
 	@rm -rf tests/js/node_modules examples/chat/web/node_modules
+	@rm -f src/madang/*/*.so src/madang/*/*.pyd
 	@find src tests examples scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV):
 	@python="$$(scripts/find_python.sh)" && echo "making .venv with $$python ..." && "$$python" -m venv --clear .venv
 	@touch $@
 
-$(BASE): pyproject.toml | $(VENV)
+$(BASE): pyproject.toml hatch_build.py $(COMPILED) | $(VENV)
 	@echo "installing madang and what the chat needs ..."
 	@$(PIP) install --editable '.[chat]'
 	@touch $@

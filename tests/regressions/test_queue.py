@@ -172,15 +172,14 @@ async def test_one_namespace_does_not_resume_for_another():
     io = serving()
     first, second = Work(io.of("/a")), Work(io.of("/b"))
     async with listening(io) as url, joined(url, "", "/a,", "/b,") as peer:
-        peer.ws.connection.transport.write((text('42/a,["work"]') + text('42/b,["work"]')) * 70)
+        peer.ws.connection.transport.write(text('42/b,["work"]') * 40 + text('42/a,["work"]') * 70)
         await paused(io, "/a")
-        await paused(io, "/b")
-        first.gate.set()
-        await until(lambda: first.handled == 70, "the first namespace's events are handled")
-        await flood(peer.ws, '42/b,["work"]')
-        await stays_bounded(io, url, "/b")
         second.gate.set()
-        await until(lambda: second.handled == 5070, "the second namespace's events are handled")
+        await until(lambda: second.handled == 40, "the second namespace's events are handled")
+        await flood(peer.ws, '42/a,["work"]')
+        await stays_bounded(io, url, "/a")
+        first.gate.set()
+        await until(lambda: first.handled == 5070, "the first namespace's events are handled")
         await peer.served()
 
 

@@ -19,6 +19,7 @@ from ..protocol.parser import EVENT, Packet
 from ..tasks import FAILURES, Tasks, raise_if_cancelled
 from .acks import Ack
 from .handlers import Handler, HandlerTable
+from .path import EventPath
 
 _MISSING: Final[Any] = object()
 QUEUE_LIMIT: Final = 64
@@ -44,7 +45,7 @@ class Owner(Protocol):
         ...
 
 
-class Dispatcher:
+class Dispatcher(EventPath):
     """What gives a socket its handlers; the base of the server's and the client's socket.
 
     Args:
@@ -58,21 +59,21 @@ class Dispatcher:
         "_halted",
         "_middlewares",
         "_own",
-        "_plain",
-        "_queue",
         "_queued_bytes",
         "_reading_paused",
         "_shared",
-        "connected",
     )
 
     def __init__(self, shared: HandlerTable) -> None:
         self.connected = False
         self._shared = shared
         self._own: HandlerTable | None = None
+        self._routes = shared.fast
+        self._own_routes = None
         self._plain = not shared.any
         self._halted = False
-        self._queue: deque[Waiting] | None = None
+        self._queue = None
+        self._ack_encoder = None
         self._queued_bytes = 0
         self._reading_paused = False
         self._middlewares: list[Callable[[list[Any]], Any]] | None = None
@@ -279,6 +280,17 @@ class Dispatcher:
 
     # after a handler
 
+    def _wait_for(self, handler: Handler, coroutine: Any, ack_id: int | None) -> None:
+        """A handler has returned what must be awaited."""
+        self._start(self._complete(handler, coroutine, None, ack_id), handler.concurrent)
+
+    def _handler_raised(self, handler: Handler, error: BaseException, ack_id: int | None) -> None:
+        """A handler has raised, or something that nobody may catch has."""
+        if not isinstance(error, FAILURES):
+            raise error
+        raise_if_cancelled(error)
+        self._failed(handler, error, None, ack_id)
+
     def _failed(self, handler: Handler, error: BaseException, ack: Ack | None, ack_id: int | None) -> None:
         """A handler has raised: tell the client what it may know, and ourselves the rest."""
         if isinstance(error, EventError):
@@ -364,6 +376,7 @@ class Dispatcher:
     def _own_table(self) -> HandlerTable:
         if self._own is None:
             self._own = HandlerTable()
+            self._own_routes = self._own.fast
         return self._own
 
     def _update_plain(self) -> None:

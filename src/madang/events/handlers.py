@@ -12,42 +12,24 @@ import orjson
 
 from ..errors import HandlerError
 from .event import Event
+from .path import Route
 from .signature import signature_of
 
 SEVERAL: Final = None
 """In `HandlerTable.fast`: an event that needs the longer way."""
 
 
-class Handler:
+class Handler(Route):
     """A function that was registered for an event.
 
     Attributes:
         event: the name it was registered under.
-        function: what to call; for `thread` a coroutine function around the user's.
-        original: the user's function, for `off`.
-        takes_socket: whether the socket is its first argument.
-        is_async: whether calling it gives a coroutine.
+        original: the user's function, for `off`; `function` may be a coroutine function around it.
         once: whether it is removed when it is called.
-        concurrent: whether it may overlap with other handlers of its socket.
-        bind: from the event's JSON text to the function's arguments.
-        bind_args: the same from decoded arguments.
-        ack_at: where an `Ack` goes among the arguments, or None.
         arity: how many arguments it takes, or None for any number.
     """
 
-    __slots__ = (
-        "ack_at",
-        "arity",
-        "bind",
-        "bind_args",
-        "concurrent",
-        "event",
-        "function",
-        "is_async",
-        "once",
-        "original",
-        "takes_socket",
-    )
+    __slots__ = ("arity", "event", "once", "original")
 
     def __init__(
         self,
@@ -75,6 +57,9 @@ class Handler:
         self.bind_args = signature.bind_args
         self.ack_at = signature.ack_at
         self.arity = signature.maximum
+        self.decode = signature.decode
+        self.whole = signature.whole
+        self.exact = signature.exact
         self.is_async = is_coroutine_function(function) or thread
         self.function = _in_thread(function) if thread else function
 

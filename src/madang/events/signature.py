@@ -28,6 +28,7 @@ _decode: Final = msgspec.json.Decoder().decode
 _astuple: Final = msgspec.structs.astuple
 _PAYLOADS: Final = frozenset((str, int, float, bool, bytes, list, dict, tuple, set))
 _CACHE_LIMIT: Final = 1024
+_EXACT_LIMIT: Final = 8  # more arguments than that take the longer way
 _cache: dict[Any, Signature] = {}
 
 
@@ -84,9 +85,21 @@ class Signature:
         required: how many arguments must come.
         maximum: how many it takes; more are ignored, as in JavaScript. None for any number.
         ack_at: where the parameter for an `Ack` stands, or None.
+        decode, whole, exact: see `Route`.
     """
 
-    __slots__ = ("_decode", "_parameters", "_rest", "_typed", "ack_at", "maximum", "required")
+    __slots__ = (
+        "_decode",
+        "_parameters",
+        "_rest",
+        "_typed",
+        "ack_at",
+        "decode",
+        "exact",
+        "maximum",
+        "required",
+        "whole",
+    )
 
     def __init__(
         self, parameters: list[Parameter], required: int, rest: Parameter | None, ack_at: int | None, *, typed: bool
@@ -98,6 +111,11 @@ class Signature:
         self.maximum = None if rest is not None else len(parameters)
         self.ack_at = ack_at
         self._decode: Any = self._make_decoder() if typed and rest is None else None
+        self.whole = self._decode is not None
+        decode: Any = self._decode if self.whole else _decode
+        self.decode: Callable[[bytes], Any] = decode
+        is_exact = ack_at is None and rest is None and len(parameters) <= _EXACT_LIMIT and (self.whole or not typed)
+        self.exact = len(parameters) if is_exact else -1
 
     def _make_decoder(self) -> Any:
         if any(parameter.adapter is not None or _may_hold_bytes(parameter.type) for parameter in self._parameters):

@@ -28,7 +28,8 @@ from ..engine.host import Hosted
 from ..engine.http import Request
 from ..errors import HandshakeError, OptionError
 from ..tasks import start_eagerly
-from ..transports.websocket import WebSocketTransport, adopt_connection
+from ..transports.handshake import problem_with
+from ..transports.websocket import open_websocket
 from .asgi import ASGIApp
 from .runtime import Runtime, runtime_of, started
 
@@ -42,17 +43,6 @@ GRACE: Final = 10
 
 _CLOSE_HANDSHAKES: Final = 2.5
 _IS_UPGRADE: Final = re.compile(rb"\r\nupgrade:[ \t]*websocket[ \t]*\r\n", re.IGNORECASE).search
-_ESSENTIAL: Final = frozenset(
-    (
-        b"host",
-        b"upgrade",
-        b"connection",
-        b"sec-websocket-key",
-        b"sec-websocket-version",
-        b"content-length",
-        b"transfer-encoding",
-    )
-)
 _FORWARDED: Final = re.compile(rb"\r\nx-forwarded-", re.IGNORECASE).search
 
 
@@ -149,22 +139,25 @@ class Door(HttpToolsProtocol):
         self._head_is_here()
         self.parser = None  # type: ignore[assignment]  # it refers to us
         request = self._request(data[:end])
-        handshake = _essentials(data, end, request)
-        if start_eagerly(self._admit(engine, request, handshake)) is not None:
+        if start_eagerly(self._admit(engine, request, data[end + 4 :])) is not None:
             self.transport.pause_reading()  # until the user's own hooks have decided
 
-    async def _admit(self, engine: Engine, request: Request, data: bytes) -> None:
+    async def _admit(self, engine: Engine, request: Request, behind: bytes) -> None:
         tcp = self.transport
         runtime = runtime_of(engine)
         if request.headers.get("sec-websocket-version") != "13":
             tcp.write(b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nConnection: close\r\n\r\n")
             tcp.close()
             return
+        if (problem := problem_with(request)) is not None:
+            tcp.write(_bad_request(problem))
+            tcp.close()
+            return
         try:
             admission = await engine.admit(request)
         except HandshakeError as error:
             if not tcp.is_closing():
-                tcp.write(_refusal(error))
+                tcp.write(_bad_request(error.message))
                 tcp.close()
             return
         if tcp.is_closing():
@@ -172,10 +165,9 @@ class Door(HttpToolsProtocol):
         headers = engine.handshake_headers(request)
         if protocols := request.headers.get("sec-websocket-protocol"):
             headers.append(("Sec-WebSocket-Protocol", protocols.split(",")[0].strip()))
-        transport = WebSocketTransport(engine, admission, request, runtime.frames)
         with suppress(RuntimeError):  # not paused
             tcp.resume_reading()
-        adopt_connection(tcp, data, transport, headers, engine.options.max_http_buffer_size)
+        open_websocket(tcp, engine, admission, request, runtime.frames, headers, behind)
 
     def _request(self, head: bytes) -> Request:
         first, *lines = head.split(b"\r\n")
@@ -210,17 +202,6 @@ class Door(HttpToolsProtocol):
         return scope["client"], scope["scheme"]
 
 
-def _essentials(data: bytes, end: int, request: Request) -> bytes:
-    """A handshake with the headers that make it one, and what came behind it.
-
-    picows reads no head of 16 KiB and more, which cookies and tokens may reach; and it keeps what it has read.
-    """
-    version = data[: data.find(b"\r\n")].rpartition(b" ")[2]
-    lines = [b"GET / " + version]
-    lines += [name + b": " + value for name, value in request.raw_headers if name in _ESSENTIAL]
-    return b"\r\n".join(lines) + data[end:]
-
-
 def _engine_of(config: uvicorn.Config) -> tuple[Engine | None, bytes]:
     app: Any = cast("Any", config).loaded_app
     while app is not None:
@@ -231,9 +212,9 @@ def _engine_of(config: uvicorn.Config) -> tuple[Engine | None, bytes]:
     return None, b""
 
 
-def _refusal(error: HandshakeError) -> bytes:
+def _bad_request(message: str) -> bytes:
     """What Node writes when it refuses a WebSocket: always 400, and the message as text."""
-    body = error.message.encode()
+    body = message.encode()
     head = f"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-type: text/html\r\nContent-Length: {len(body)}"
     return head.encode() + b"\r\n\r\n" + body
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from ..compiled import COMPILED, twin
 from .engineio import SEPARATOR, encode_binary
 
 _TEXT_HEADERS: Final = tuple(bytes((0x81, size)) for size in range(126))
@@ -70,6 +72,20 @@ class Encoded(msgspec.Struct, gc=False):
         """The text as `str`, for hosts that send text as such; kept in `string`."""
         self.string = self.text.decode()
         return self.string
+
+
+class AckEncoder:
+    """Encodes acknowledgements in compiled code; there is nothing to it without."""
+
+    __slots__ = ()
+
+    def __init__(self, dumps: Callable[..., bytes], encoder: object, options: int) -> None: ...
+
+
+if not TYPE_CHECKING and COMPILED:
+    AckEncoder = twin("protocol._encoded").AckEncoder
+    Encoded = twin("protocol._encoded").Encoded
+    websocket_frame = twin("protocol._encoded").websocket_frame
 
 
 def message(data: str | bytes | bytearray | memoryview, compress: bool = True) -> Encoded:

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import orjson
 
+from ..compiled import COMPILED
 from ..errors import EncodeError, PacketError
-from .encoded import Encoded
+from .encoded import AckEncoder, Encoded
 from .parser import ACK, BINARY_ACK, BINARY_EVENT, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, RESERVED_EVENTS, Packet
 from .values import OPTIONS, JsonEncoder, loads
 
@@ -30,10 +31,11 @@ class DefaultParser:
         default: see `JsonEncoder`.
     """
 
-    __slots__ = ("_encoder", "max_attachments")
+    __slots__ = ("_encoder", "ack_encoder", "max_attachments")
 
     def __init__(self, max_attachments: int = 10, default: Callable[[Any], Any] | None = None) -> None:
         self._encoder = JsonEncoder(default)
+        self.ack_encoder = AckEncoder(orjson.dumps, self._encoder, OPTIONS) if COMPILED else None
         self.max_attachments = max_attachments
 
     def encode_event(

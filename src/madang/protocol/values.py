@@ -62,7 +62,7 @@ class JsonEncoder:
     def take_attachments(self) -> tuple[bytes, ...]:
         """The attachments of the last `encode`, which are forgotten by this call."""
         attachments = tuple(self.attachments)
-        self.attachments = []
+        self.attachments.clear()
         return attachments
 
     def replace(self, value: Any) -> Any:
@@ -100,11 +100,11 @@ class JsonEncoder:
 
         Lone surrogates, integers beyond 64 bits and keys that are not strings take this way.
         """
-        self.attachments = []
+        self.attachments.clear()
         try:
             return json.dumps(self._plain(value), separators=(",", ":"), allow_nan=False).encode()
         except BaseException as slow_error:  # whatever the value's own methods raise
-            self.attachments = []
+            self.attachments.clear()
             if isinstance(slow_error, KeyboardInterrupt | SystemExit):
                 raise
             raise EncodeError(f"cannot be sent: {slow_error!r}") from (error.__cause__ or slow_error)

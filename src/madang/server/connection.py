@@ -23,6 +23,7 @@ from ..protocol.parser import (
 )
 from ..protocol.socketio import DefaultParser
 from ..tasks import FAILURES, raise_if_cancelled
+from .arrival import Arrival
 from .refusal import Refusal
 from .socket import Socket
 
@@ -35,7 +36,7 @@ logger = logging.getLogger("madang.server")
 CLIENT_DISCONNECT = "client namespace disconnect"
 
 
-class Connection:
+class Connection(Arrival):
     """A client: one session, and a socket for each namespace that it has joined.
 
     Attributes:
@@ -44,7 +45,7 @@ class Connection:
         sockets: its sockets, by namespace.
     """
 
-    __slots__ = ("_joining", "_left", "_main", "_partial", "_waiting", "server", "session", "sockets")
+    __slots__ = ("_joining", "_left", "_waiting", "server", "session", "sockets")
 
     def __init__(self, server: Server, session: Session) -> None:
         self.server = server
@@ -53,29 +54,20 @@ class Connection:
         self._joining: dict[str, Socket | None] = {}
         self._left: set[str] = set()
         self._waiting: tuple[asyncio.Task[Any], ...] = ()
-        self._main: Socket | None = None
-        self._partial: tuple[Packet, Reconstruction] | None = None
+        self._main = None
+        self._partial = None
 
     # what the session calls
 
-    def on_text(self, packet: bytes) -> None:
-        """A message of text: one packet, or the head of one with attachments."""
-        try:
-            main = self._main
-            if main is not None and self._partial is None and packet[1] == 0x32:  # an event for "/"
-                start = packet.find(b"[", 2)
-                if start == 2:
-                    main.receive_event(packet[2:], None)
-                    return
-                digits = packet[2:start]
-                if digits.isdigit() and len(digits) < 20:
-                    main.receive_event(packet[start:], int(digits))
-                    return
-            if self._partial is not None:
-                raise PacketError("text came where an attachment was due")
-            self._receive(self.server.parser.decode(packet))
-        except (PacketError, IndexError) as error:
-            self.violated(error)
+    def receive_text(self, packet: bytes) -> None:
+        """Any message of text.
+
+        Raises:
+            PacketError: it is not valid, or not its turn.
+        """
+        if self._partial is not None:
+            raise PacketError("text came where an attachment was due")
+        self._receive(self.server.parser.decode(packet))
 
     def on_binary(self, data: bytes) -> None:
         """An attachment."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from asyncio import Future
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -14,6 +14,7 @@ from ..errors import UsageError
 from ..events.handlers import Handler, called
 from ..protocol.encoded import Encoded
 from ..protocol.parser import CONNECT, DISCONNECT, Packet
+from ..protocol.socketio import DefaultParser
 from ..tasks import FAILURES, raise_if_cancelled
 from ..types import Room
 from .broadcast import BroadcastOperator, Operators, as_rooms, check_event
@@ -72,7 +73,6 @@ class Socket(Listening, Operators):
         "gone",
         "handshake",
         "id",
-        "write",
     )
 
     def __init__(self, namespace: Namespace, connection: Connection, auth: Any) -> None:
@@ -81,7 +81,9 @@ class Socket(Listening, Operators):
         self.connection = connection
         self.handshake = Handshake(connection.session.request, auth)
         self.gone = False
-        self.write: Callable[[Encoded], None] = connection.session.write
+        self.write = connection.session.write
+        if namespace.name == "/" and type(namespace.server.parser) is DefaultParser:
+            self._ack_encoder = namespace.server.parser.ack_encoder
         self._data: dict[str, Any] | None = None
         self._acks: dict[int, AwaitsAnswer] | None = None
         self._rooms: set[Room] | None = None  # before it has joined, and once it has gone
@@ -384,6 +386,7 @@ class Socket(Listening, Operators):
         """Let go of the handlers, which may refer to the socket, once no event is left for them."""
         if self._queue is None and self._end is None:
             self._own = None
+            self._own_routes = None
             self._life = None
             self._middlewares = None
             self._outgoing = None

@@ -1,0 +1,153 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, binding=False
+"""The compiled twin of `encoded`: outgoing messages, and acknowledgements encoded without a detour."""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.list cimport PyList_GET_SIZE
+from libc.stdint cimport uint8_t
+from libc.string cimport memcpy
+
+from .engineio import SEPARATOR, encode_binary
+
+
+cdef extern from *:
+    """
+    /* The length of a frame's head, and the head (RFC 6455, section 5.2). */
+    static inline Py_ssize_t frame_head(uint8_t *at, int opcode, Py_ssize_t size) {
+        at[0] = (uint8_t)(0x80 | opcode);
+        if (size < 126) {
+            at[1] = (uint8_t)size;
+            return 2;
+        }
+        if (size < 65536) {
+            at[1] = 126;
+            at[2] = (uint8_t)(size >> 8);
+            at[3] = (uint8_t)size;
+            return 4;
+        }
+        at[1] = 127;
+        for (int i = 0; i < 8; i++) at[2 + i] = (uint8_t)((uint64_t)size >> (56 - 8 * i));
+        return 10;
+    }
+    """
+    Py_ssize_t frame_head(uint8_t *at, int opcode, Py_ssize_t size) nogil
+
+
+cpdef bytes websocket_frame(int opcode, bytes data):
+    """A finished server-to-client WebSocket frame; see `encoded.websocket_frame`."""
+    cdef uint8_t head[10]
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data), length = frame_head(head, opcode, size)
+    cdef bytes frame = PyBytes_FromStringAndSize(NULL, length + size)
+    memcpy(PyBytes_AS_STRING(frame), head, length)
+    memcpy(PyBytes_AS_STRING(frame) + length, PyBytes_AS_STRING(data), size)
+    return frame
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(64)
+cdef class Encoded:
+    """A message for one or many sessions; see `encoded.Encoded`."""
+
+    def __cinit__(
+        self,
+        bytes text not None,
+        tuple attachments not None=(),
+        bint compress=True,
+        tuple event=None,
+        bytes frame=None,
+        bytes payload=None,
+        str string=None,
+    ):
+        self.text = text
+        self.attachments = attachments
+        self.compress = compress
+        self.event = event
+        self.frame = frame
+        self.payload = payload
+        self.string = string
+
+    def __repr__(self):
+        return f"Encoded({self.text!r}, {self.attachments!r}, {self.compress!r})"
+
+    def __eq__(self, other):
+        if not isinstance(other, Encoded):
+            return NotImplemented
+        it = <Encoded>other
+        mine = (self.text, self.attachments, self.compress, self.event)
+        return mine == (it.text, it.attachments, it.compress, it.event)
+
+    cpdef bytes make_frame(self):
+        """The WebSocket frames, joined; kept in `frame`."""
+        if self.attachments:
+            parts = [websocket_frame(1, self.text)] if self.text else []
+            parts += [websocket_frame(2, data) for data in self.attachments]
+            self.frame = b"".join(parts)
+        else:
+            self.frame = websocket_frame(1, self.text)
+        return self.frame
+
+    def make_payload(self):
+        """The packets as part of a polling payload; kept in `payload`."""
+        if self.attachments:
+            parts = [self.text] if self.text else []
+            parts += [encode_binary(data) for data in self.attachments]
+            self.payload = SEPARATOR.join(parts)
+        else:
+            self.payload = self.text
+        return self.payload
+
+    def make_string(self):
+        """The text as `str`, for hosts that send text as such; kept in `string`."""
+        self.string = self.text.decode()
+        return self.string
+
+
+@cython.final
+cdef class AckEncoder:
+    """Encodes the acknowledgements of ``/`` that hold no bytes, which are nearly all.
+
+    Args:
+        dumps: orjson's.
+        encoder: the parser's `JsonEncoder`.
+        options: for `dumps`.
+    """
+
+    def __init__(self, dumps, encoder, options):
+        self._dumps = dumps
+        self._replace = encoder.replace
+        self._options = options
+        self._attachments = encoder.attachments
+
+    cdef Encoded encode(self, object result, long long ack_id):
+        """The packet for what a handler has returned; None if it takes the longer way."""
+        cdef uint8_t digits[24]
+        cdef int at = 24
+        cdef bytes json, text
+        cdef Py_ssize_t size
+        cdef char *into
+        if result is None:
+            json = b"[]"
+        else:
+            try:
+                json = self._dumps(result if type(result) is tuple else (result,), self._replace, self._options)
+            except Exception:  # the longer way meets it again, and says what it is
+                self._attachments.clear()
+                return None
+            if PyList_GET_SIZE(self._attachments):
+                self._attachments.clear()
+                return None
+        while True:
+            at -= 1
+            digits[at] = <uint8_t>(48 + ack_id % 10)
+            ack_id //= 10
+            if ack_id == 0:
+                break
+        size = PyBytes_GET_SIZE(json)
+        text = PyBytes_FromStringAndSize(NULL, 2 + 24 - at + size)
+        into = PyBytes_AS_STRING(text)
+        into[0] = 0x34
+        into[1] = 0x33
+        memcpy(into + 2, digits + at, 24 - at)
+        memcpy(into + 2 + 24 - at, PyBytes_AS_STRING(json), size)
+        return Encoded.__new__(Encoded, text)
