@@ -70,6 +70,12 @@ class Engine(Listeners, Hosted):
         self._clock: Clock | None = None
         self._counter = itertools.count()
         self._cookie = _cookie_header(self.options.cookie)
+        facts = {
+            "pingInterval": int(self.options.ping_interval * 1000),
+            "pingTimeout": int(self.options.ping_timeout * 1000),
+            "maxPayload": self.options.max_http_buffer_size,
+        }
+        self._open_facts = b"," + _dumps(facts)[1:]
         self.closing = False
 
     @property
@@ -106,6 +112,12 @@ class Engine(Listeners, Hosted):
         """Whether a request for `path` is for this engine: a raw prefix, so anything may follow."""
         return path.startswith(self.options.path)
 
+    @property
+    def asks(self) -> bool:
+        """Whether hooks of the user's are asked about requests, which may have to be waited for."""
+        options = self.options
+        return bool(self._middlewares) or options.allow_request is not None or options.generate_id is not None
+
     # HTTP
 
     async def handle(self, exchange: Exchange) -> None:
@@ -113,20 +125,33 @@ class Engine(Listeners, Hosted):
         request = exchange.request
         try:
             await self._run_middlewares(request)
-            if request.method == "OPTIONS" and (preflight := self.cors.preflight(request)) is not None:
-                self.cors.check(request)
-                status, headers = preflight
-                exchange.respond(Response(status, headers=headers))
-                return
-            session = self._verify(request, is_upgrade=False)
-            if session is None:
-                await self._handshake(exchange)
-            elif isinstance(session.transport, PollingTransport):
-                self._route(session.transport, exchange)
+            if not self._handle_known(exchange):
+                self._handshake(exchange, await self._approve(request))
         except HandshakeError as error:
-            if error.code == 1 and self._answer_lingering(exchange):
-                return
             self._refuse(exchange, error)
+
+    def handle_at_once(self, exchange: Exchange) -> None:
+        """The same, for hosts that see that nobody `asks`."""
+        try:
+            if not self._handle_known(exchange):
+                self._handshake(exchange, self._new_id(exchange.request))
+        except HandshakeError as error:
+            self._refuse(exchange, error)
+
+    def _handle_known(self, exchange: Exchange) -> bool:
+        """Answer all but the handshake of a new session; False if it is one."""
+        request = exchange.request
+        if request.method == "OPTIONS" and (preflight := self.cors.preflight(request)) is not None:
+            self.cors.check(request)
+            status, headers = preflight
+            exchange.respond(Response(status, headers=headers))
+            return True
+        session = self._verify(request, is_upgrade=False)
+        if session is None:
+            return False
+        if isinstance(session.transport, PollingTransport):
+            self._route(session.transport, exchange)
+        return True
 
     def decorated(self, response: Response, request: Request, *, initial: bool = False) -> Response:
         """Add the headers that every response of a session has."""
@@ -150,9 +175,8 @@ class Engine(Listeners, Hosted):
         else:
             exchange.respond(Response(405, headers=[("allow", "GET, POST, OPTIONS")]))
 
-    async def _handshake(self, exchange: Exchange) -> None:
+    def _handshake(self, exchange: Exchange, session_id: str) -> None:
         request = exchange.request
-        session_id = await self._approve(request)
         transport = PollingTransport(self)
         session = self._open(session_id, transport, request)
         transport.session = session
@@ -177,6 +201,8 @@ class Engine(Listeners, Hosted):
         return True
 
     def _refuse(self, exchange: Exchange, error: HandshakeError) -> None:
+        if error.code == 1 and self._answer_lingering(exchange):
+            return
         self.refused(error, exchange.request)
         body = json.dumps({"code": error.code, "message": error.message}, separators=(",", ":")).encode()
         response = Response(error.status, body, "application/json")
@@ -206,6 +232,15 @@ class Engine(Listeners, Hosted):
             if session is not None:
                 return session, ""
             return None, await self._approve(request)
+        except HandshakeError as error:
+            self.refused(error, request)
+            raise
+
+    def admit_at_once(self, request: Request) -> tuple[Session | None, str]:
+        """The same, for hosts that see that nobody `asks`."""
+        try:
+            session = self._verify(request, is_upgrade=True)
+            return (session, "") if session is not None else (None, self._new_id(request))
         except HandshakeError as error:
             self.refused(error, request)
             raise
@@ -318,15 +353,7 @@ class Engine(Listeners, Hosted):
         return session
 
     def _open_packet(self, session: Session, upgrades: list[str]) -> bytes:
-        options = self.options
-        facts = {
-            "sid": session.id,
-            "upgrades": upgrades,
-            "pingInterval": int(options.ping_interval * 1000),
-            "pingTimeout": int(options.ping_timeout * 1000),
-            "maxPayload": options.max_http_buffer_size,
-        }
-        return b"0" + json.dumps(facts, separators=(",", ":")).encode()
+        return b'0{"sid":%b,"upgrades":%b%b' % (_dumps(session.id), _dumps(upgrades), self._open_facts)
 
     def _send_ping(self, session: Session) -> None:
         if session.paused:
@@ -373,11 +400,9 @@ class Engine(Listeners, Hosted):
         self._refuse_if_closing()
         if self.options.allow_request is not None:
             await self._ask(self.options.allow_request, request)
-            self._refuse_if_closing()
-        if request.query.get("EIO") != "4":
-            raise HandshakeError(5, context={"protocol": request.query.get("EIO")})
         if self.options.generate_id is None:
-            return self._generate_id()
+            return self._new_id(request)
+        self._require_protocol(request)
         try:
             session_id = self.options.generate_id(request)
             chosen = await session_id if isawaitable(session_id) else session_id
@@ -386,6 +411,16 @@ class Engine(Listeners, Hosted):
             raise HandshakeError(3, context={"name": "ID_GENERATION_ERROR", "error": error}) from error
         self._refuse_if_closing()
         return chosen
+
+    def _new_id(self, request: Request) -> str:
+        """The id of a session that the user's hooks, if there are any, let in."""
+        self._refuse_if_closing()
+        self._require_protocol(request)
+        return self._generate_id()
+
+    def _require_protocol(self, request: Request) -> None:
+        if request.query.get("EIO") != "4":
+            raise HandshakeError(5, context={"protocol": request.query.get("EIO")})
 
     def _refuse_if_closing(self) -> None:
         if self.closing:
@@ -418,6 +453,10 @@ class Engine(Listeners, Hosted):
     def _generate_id(self) -> str:
         """20 URL-safe characters: 12 random bytes and a counter that keeps them distinct."""
         return urlsafe_b64encode(urandom(12) + (next(self._counter) & 0xFFFFFF).to_bytes(3, "big")).decode()
+
+
+def _dumps(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _drop(_: Any) -> None:

@@ -79,7 +79,13 @@ class Request:
     def query(self) -> dict[str, str]:
         """The query's parameters, decoded; of a repeated one the last."""
         if self._query is None:
-            self._query = dict(parse_qsl(self.query_string, keep_blank_values=True, errors="replace"))
+            text = self.query_string
+            if "%" in text or "+" in text:
+                self._query = dict(parse_qsl(text, keep_blank_values=True, errors="replace"))
+            else:
+                self._query = {
+                    name: value for name, _, value in (part.partition("=") for part in text.split("&") if part)
+                }
         return self._query
 
 

@@ -175,12 +175,24 @@ class Connection(Arrival):
     def _connect(self, name: str, auth: Any) -> None:
         if name in self.sockets or name in self._joining:
             raise PacketError(f"namespace {name!r} is joined already")
-        self._joining[name] = None
         self._left.discard(name)
+        namespace = self.server.namespaces.get(name)
+        if namespace is not None and namespace.parent is None and not namespace.middlewares:  # nobody is to be asked
+            self._join_at_once(Socket(namespace, self, auth))
+            return
+        self._joining[name] = None
         task = self.server.tasks.start(self._join(name, auth))
         if task is not None:
             self._waiting = (*self._waiting, task)
             task.add_done_callback(self._joined)
+
+    def _join_at_once(self, socket: Socket) -> None:
+        server, name = self.server, socket.nsp
+        self.sockets[name] = socket
+        server.connects.discard(self)
+        socket.accept()
+        if name == "/" and type(server.parser) is DefaultParser:
+            self._main = self.sockets.get(name)
 
     def _joined(self, task: asyncio.Task[Any]) -> None:
         self._waiting = tuple(waiting for waiting in self._waiting if waiting is not task)
@@ -204,8 +216,6 @@ class Connection(Arrival):
                 socket.namespace.joining -= 1
                 if not socket.connected:
                     socket.abandon()
-        if name == "/" and type(server.parser) is DefaultParser:
-            self._main = self.sockets.get(name)
 
     async def _ask_middlewares(self, namespace: Namespace, socket: Socket) -> None:
         try:
@@ -228,9 +238,7 @@ class Connection(Arrival):
             self._refuse(namespace.name, refusal, socket, {"name": "MIDDLEWARE_FAILURE", "error": error})
         else:
             self._joining.pop(namespace.name, None)
-            self.sockets[namespace.name] = socket
-            self.server.connects.discard(self)
-            socket.accept()
+            self._join_at_once(socket)
 
     def _refuse(self, name: str, error: ConnectError, socket: Socket | None, context: dict[str, Any]) -> None:
         if not self.session.open:

@@ -1,0 +1,98 @@
+"""The native host's door: who a new connection is for is seen from its first bytes.
+
+uvicorn takes a class for its HTTP protocol, and makes one object of it for each connection. Ours reads the first bytes:
+a WebSocket handshake for our path becomes a WebSocket at once; another request for our path is answered by `http`, past
+ASGI; everything else is uvicorn's own business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any, Final
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from .http import EngineHttp
+from .ordinary import Ordinary
+from .site import Headers, Site
+from .upgrading import receive_handshake
+
+_IS_UPGRADE: Final = re.compile(rb"\r\nupgrade:[ \t]*websocket[ \t]*\r\n", re.IGNORECASE).search
+
+
+class Door(asyncio.Protocol):
+    """A connection of which it is not known yet what it will be; uvicorn makes it."""
+
+    __slots__ = ("_site", "transport")
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        site: Site | None = server_state.__dict__.get("site")
+        if site is None:
+            if not config.loaded:
+                config.load()
+            site = Site(config, server_state, app_state, _loop or asyncio.get_running_loop())
+            server_state.__dict__["site"] = site
+        self._site = site
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # pyright: ignore
+        """A connection was accepted; one that slipped in while the server stops is let go at once."""
+        self.transport = transport
+        site = self._site
+        site.connections.add(self)
+        if site.engine is not None:
+            site.heads.add(self)
+        if site.stopping:
+            transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """The first bytes."""
+        site = self._site
+        self._leave()
+        if site.engine is not None and data.startswith(site.openings) and site.config.limit_concurrency is None:
+            end = data.find(b"\r\n\r\n")
+            if end > 0 and data.startswith(b"G") and _IS_UPGRADE(data, 0, end + 4):
+                target, headers = _read_head(data[:end])
+                request = site.request(self.transport, "GET", target, headers)
+                receive_handshake(site.engine, self.transport, request, data[end + 4 :])
+                return
+        ours = site.direct and data.startswith(site.openings)
+        protocol: Any = EngineHttp(site) if ours else Ordinary(site)
+        protocol.connection_made(self.transport)
+        self.transport.set_protocol(protocol)
+        protocol.data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has ended before it was anything."""
+        self._leave()
+
+    def head_overdue(self) -> None:
+        """Nothing comes."""
+        self.transport.abort()
+
+    def shutdown(self) -> None:
+        """The server stops."""
+        self.transport.close()
+
+    def _leave(self) -> None:
+        site = self._site
+        site.connections.discard(self)
+        if site.engine is not None:
+            site.heads.discard(self)
+
+
+def _read_head(head: bytes) -> tuple[bytes, Headers]:
+    """The target and the headers of a request that has come in one piece."""
+    first, *lines = head.split(b"\r\n")
+    headers: Headers = []
+    for line in lines:
+        name, _, value = line.partition(b":")
+        headers.append((name.strip().lower(), value.strip()))
+    return first.split(b" ")[1], headers

@@ -1,0 +1,71 @@
+"""From an HTTP connection to a WebSocket, on the native host."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+from ..engine.engine import Engine
+from ..engine.http import Request
+from ..errors import HandshakeError
+from ..tasks import start_eagerly
+from ..transports.handshake import problem_with
+from ..transports.websocket import open_websocket
+from .runtime import runtime_of
+
+
+def receive_handshake(engine: Engine, tcp: asyncio.Transport, request: Request, behind: bytes) -> None:
+    """Turn a connection whose first request is a WebSocket handshake into a WebSocket, or refuse it.
+
+    Args:
+        engine: the engine that it is for.
+        tcp: the connection.
+        request: the handshake.
+        behind: bytes that came behind it.
+    """
+    if request.headers.get("sec-websocket-version") != "13":
+        _refuse(tcp, b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nConnection: close\r\n\r\n")
+    elif (problem := problem_with(request)) is not None:
+        _refuse(tcp, _bad_request(problem))
+    elif not engine.asks:
+        try:
+            admission = engine.admit_at_once(request)
+        except HandshakeError as error:
+            _refuse(tcp, _bad_request(error.message))
+        else:
+            _open(engine, tcp, request, behind, admission)
+    elif start_eagerly(_ask(engine, tcp, request, behind)) is not None:
+        tcp.pause_reading()  # until the user's own hooks have decided
+
+
+async def _ask(engine: Engine, tcp: asyncio.Transport, request: Request, behind: bytes) -> None:
+    try:
+        admission = await engine.admit(request)
+    except HandshakeError as error:
+        if not tcp.is_closing():
+            _refuse(tcp, _bad_request(error.message))
+        return
+    if not tcp.is_closing():
+        with suppress(RuntimeError):  # not paused
+            tcp.resume_reading()
+        _open(engine, tcp, request, behind, admission)
+
+
+def _open(engine: Engine, tcp: asyncio.Transport, request: Request, behind: bytes, admission: Any) -> None:
+    headers = engine.handshake_headers(request)
+    if protocols := request.headers.get("sec-websocket-protocol"):
+        headers.append(("Sec-WebSocket-Protocol", protocols.split(",")[0].strip()))
+    open_websocket(tcp, engine, admission, request, runtime_of(engine).frames, headers, behind)
+
+
+def _refuse(tcp: asyncio.Transport, response: bytes) -> None:
+    tcp.write(response)
+    tcp.close()
+
+
+def _bad_request(message: str) -> bytes:
+    """What Node writes when it refuses a WebSocket: always 400, and the message as text."""
+    body = message.encode()
+    head = f"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-type: text/html\r\nContent-Length: {len(body)}"
+    return head.encode() + b"\r\n\r\n" + body
