@@ -82,10 +82,12 @@ class Request:
             text = self.query_string
             if "%" in text or "+" in text:
                 self._query = dict(parse_qsl(text, keep_blank_values=True, errors="replace"))
-            else:
-                self._query = {
-                    name: value for name, _, value in (part.partition("=") for part in text.split("&") if part)
-                }
+            else:  # nothing is encoded, which is the rule
+                self._query = {}
+                for part in text.split("&"):
+                    if part:
+                        name, _, value = part.partition("=")
+                        self._query[name] = value
         return self._query
 
 

@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 
 from .http import EngineHttp
 from .ordinary import Ordinary
-from .site import Headers, Site
+from .site import Headers, Site, remote_of
 from .upgrading import receive_handshake
 
 _IS_UPGRADE: Final = re.compile(rb"\r\nupgrade:[ \t]*websocket[ \t]*\r\n", re.IGNORECASE).search
@@ -60,7 +60,7 @@ class Door(asyncio.Protocol):
             end = data.find(b"\r\n\r\n")
             if end > 0 and data.startswith(b"G") and _IS_UPGRADE(data, 0, end + 4):
                 target, headers = _read_head(data[:end])
-                request = site.request(self.transport, "GET", target, headers)
+                request = site.request(remote_of(self.transport), "GET", target, headers)
                 receive_handshake(site.engine, self.transport, request, data[end + 4 :])
                 return
         ours = site.direct and data.startswith(site.openings)

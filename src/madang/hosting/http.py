@@ -18,7 +18,7 @@ from ..engine.engine import Engine
 from ..engine.http import Exchange, Response
 from ..tasks import start_eagerly
 from .ordinary import Ordinary
-from .site import MAX_HEAD, TOO_LARGE_HEAD, Headers, Site
+from .site import MAX_HEAD, TOO_LARGE_HEAD, Headers, Site, remote_of
 from .upgrading import receive_handshake
 
 logger = logging.getLogger("madang.hosting")
@@ -28,6 +28,23 @@ _BAD_REQUEST: Final = (
     b"Content-Length: 30\r\n\r\nInvalid HTTP request received."
 )
 _BODILESS: Final = (204, 304)
+
+
+_lines: dict[tuple[str, str], bytes] = {}
+"""Header lines that are sent often."""
+
+_LINES_LIMIT: Final = 256
+
+
+def _line(header: tuple[str, str]) -> bytes:
+    name, value = header
+    if "\n" in value or "\r" in value or "\n" in name or "\r" in name:
+        logger.error("the response header %r has a line break, and is left out", name)
+        return b""
+    line = f"{name}: {value}\r\n".encode("latin-1")
+    if len(_lines) < _LINES_LIMIT and len(line) < _LINES_LIMIT:
+        _lines[header] = line
+    return line
 
 
 class _Message:
@@ -54,7 +71,20 @@ class EngineHttp(asyncio.Protocol):
         site: what the connections of the server share.
     """
 
-    __slots__ = ("_closing", "_coming", "_current", "_engine", "_head_size", "_parser", "_queue", "_site", "transport")
+    __slots__ = (
+        "_closing",
+        "_coming",
+        "_current",
+        "_engine",
+        "_head_size",
+        "_head_waits",
+        "_parser",
+        "_queue",
+        "_remote",
+        "_served",
+        "_site",
+        "transport",
+    )
 
     def __init__(self, site: Site) -> None:
         assert site.engine is not None
@@ -65,24 +95,27 @@ class EngineHttp(asyncio.Protocol):
         self._current: _Message | None = None
         self._queue: deque[_Message] = deque()
         self._head_size: int | None = None
+        self._head_waits = False
+        self._served = False
         self._closing = False
+        self._remote: tuple[str, int] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # pyright: ignore
         """The door hands the connection over."""
         self.transport = transport
+        self._remote = remote_of(transport)
         self._site.connections.add(self)
+        self._site.idle.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of requests."""
-        if self._coming is None and self._current is None:
-            self._site.idle.discard(self)
-            if not data.startswith(self._site.openings):
-                self._leave()
-                ordinary = Ordinary(self._site)
-                ordinary.connection_made(self.transport)
-                self.transport.set_protocol(ordinary)
-                ordinary.data_received(data)
-                return
+        if self._coming is None and self._current is None and not data.startswith(self._site.openings):
+            self._leave()
+            ordinary = Ordinary(self._site)
+            ordinary.connection_made(self.transport)
+            self.transport.set_protocol(ordinary)
+            ordinary.data_received(data)
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -92,7 +125,9 @@ class EngineHttp(asyncio.Protocol):
                 self.transport.write(_BAD_REQUEST)
                 self.transport.close()
         else:
-            self._bound_head(len(data))
+            self._served = True
+            if self._head_size is not None:
+                self._bound_head(len(data))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection has ended."""
@@ -107,8 +142,12 @@ class EngineHttp(asyncio.Protocol):
         self.transport.abort()
 
     def idle_overdue(self) -> None:
-        """No further request comes."""
-        self.transport.close()
+        """Look whether further requests come; a connection that had one lately may wait once more."""
+        if self._current is not None or self._served:
+            self._served = False
+            self._site.idle.add(self)
+        elif self._coming is None:
+            self.transport.close()
 
     def shutdown(self) -> None:
         """The server stops: what is being answered still is."""
@@ -129,7 +168,6 @@ class EngineHttp(asyncio.Protocol):
         """A request begins."""
         self._coming = _Message()
         self._head_size = 0
-        self._site.heads.add(self)
 
     def on_url(self, url: bytes) -> None:
         """The request's target, or part of it."""
@@ -144,7 +182,9 @@ class EngineHttp(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """The head is complete."""
         self._head_size = None
-        self._site.heads.discard(self)
+        if self._head_waits:
+            self._head_waits = False
+            self._site.heads.discard(self)
         message = self._coming
         if message is None:
             return
@@ -166,14 +206,12 @@ class EngineHttp(asyncio.Protocol):
             return
         message.size += len(data)
         exchange = message.exchange
-        if exchange is None:
-            message.body.append(data)
-        elif exchange.on_body is not None:
-            if message.size > exchange.body_limit:
-                message.body.clear()
+        if message.size > self._engine.options.max_http_buffer_size:
+            message.body.clear()
+            if exchange is not None and exchange.on_body is not None:
                 exchange.body_too_large()
-            else:
-                message.body.append(data)
+        elif exchange is None or exchange.open:  # of a request that has its answer the rest is read and dropped
+            message.body.append(data)
 
     def on_message_complete(self) -> None:
         """The request has come wholly."""
@@ -194,7 +232,7 @@ class EngineHttp(asyncio.Protocol):
             self.transport.close()
             return
         site.state.total_requests += 1
-        request = site.request(self.transport, message.method, message.target, message.headers)
+        request = site.request(self._remote, message.method, message.target, message.headers)
         exchange = message.exchange = Exchange(request, lambda response: self._answer(message, response))
         if request.headers.get("expect", "").lower() == "100-continue":
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -234,11 +272,7 @@ class EngineHttp(asyncio.Protocol):
     def _answer(self, message: _Message, response: Response) -> None:
         keeps_alive = message.keeps_alive = message.keeps_alive and not self._closing
         parts = [STATUS_LINE[response.status], self._site.default_head()]
-        for name, value in response.headers:
-            if "\n" in value or "\r" in value or "\n" in name:
-                logger.error("the response header %r has a line break, and is left out", name)
-            else:
-                parts.append(f"{name}: {value}\r\n".encode("latin-1"))
+        parts += [_lines.get(header) or _line(header) for header in response.headers]
         if response.status not in _BODILESS:
             parts.append(b"content-length: %d\r\n" % len(response.body))
         parts.append(b"\r\n" if keeps_alive else b"connection: close\r\n\r\n")
@@ -263,8 +297,6 @@ class EngineHttp(asyncio.Protocol):
                 self._site.loop.call_soon(self._start_waiting, waiting)
             elif self._closing:
                 self.transport.close()
-            elif self._coming is None:
-                self._site.idle.add(self)
 
     def _start_waiting(self, message: _Message) -> None:
         if self._parser is not None and not self.transport.is_closing():
@@ -277,7 +309,7 @@ class EngineHttp(asyncio.Protocol):
         if message is None or self._current is not None:
             self.transport.close()  # behind a request that has no answer yet: the two would mix
             return
-        request = self._site.request(self.transport, message.method, message.target, message.headers)
+        request = self._site.request(self._remote, message.method, message.target, message.headers)
         if request.headers.get("upgrade", "").lower() == "websocket":
             self._leave()
             receive_handshake(self._engine, self.transport, request, behind)
@@ -287,8 +319,11 @@ class EngineHttp(asyncio.Protocol):
         self._start(message)
 
     def _bound_head(self, size: int) -> None:
-        """Cut a request whose head does not end."""
+        """Cut a request whose head does not end, by its size or in time."""
         if self._head_size is not None and not self.transport.is_closing():
+            if not self._head_waits:
+                self._head_waits = True
+                self._site.heads.add(self)
             self._head_size += size
             if self._head_size > MAX_HEAD:
                 self.transport.write(TOO_LARGE_HEAD)

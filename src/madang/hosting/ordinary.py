@@ -6,7 +6,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from .site import MAX_HEAD, TOO_LARGE_HEAD, Site
+from .site import MAX_HEAD, TOO_LARGE_HEAD, Site, remote_of
 from .upgrading import receive_handshake
 
 
@@ -70,4 +70,5 @@ class Ordinary(HttpToolsProtocol):
         self.connections.discard(self)
         self._head_is_here()
         self.parser = None  # type: ignore[assignment]  # it refers to us
-        receive_handshake(site.engine, self.transport, site.request(self.transport, "GET", self.url, self.headers), b"")
+        request = site.request(remote_of(self.transport), "GET", self.url, self.headers)
+        receive_handshake(site.engine, self.transport, request, b"")

@@ -72,13 +72,14 @@ class Site:
         """Whether the server is on its way out."""
         return getattr(self.state, "stopping", False)
 
-    def request(self, transport: asyncio.Transport, method: str, target: bytes, headers: Headers) -> Request:
+    def request(self, remote: tuple[str, int] | None, method: str, target: bytes, headers: Headers) -> Request:
         """A request as the engine sees it."""
-        peer: Any = transport.get_extra_info("peername")
-        remote = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) and len(peer) >= 2 else None  # pyright: ignore
         scheme = self.scheme
-        if self._trust is not None and any(name.startswith(b"x-forwarded-") for name, _ in headers):
-            remote, scheme = self._trust(remote, scheme, headers)
+        if self._trust is not None:
+            for name, _ in headers:
+                if name.startswith(b"x-forwarded-"):
+                    remote, scheme = self._trust(remote, scheme, headers)
+                    break
         path, _, query = target.partition(b"?")
         return Request(
             method,
@@ -97,6 +98,12 @@ class Site:
             self._defaults = defaults
             self._head = b"".join(b"%b: %b\r\n" % pair for pair in defaults)
         return self._head
+
+
+def remote_of(transport: asyncio.Transport) -> tuple[str, int] | None:
+    """The client's address and port, if it has one."""
+    peer: Any = transport.get_extra_info("peername")
+    return (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) and len(peer) >= 2 else None  # pyright: ignore
 
 
 def _engine_of(config: uvicorn.Config) -> tuple[Engine | None, bool]:
