@@ -16,6 +16,8 @@ from inspect import isawaitable
 from os import urandom
 from typing import Any, ClassVar, TypeVar, Unpack, cast
 
+import orjson
+
 from ..errors import ConnectError, HandshakeError, OptionError
 from ..types import Clock
 from .cors import Cors
@@ -456,7 +458,7 @@ class Engine(Listeners, Hosted):
 
 
 def _dumps(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
+    return orjson.dumps(value)
 
 
 def _drop(_: Any) -> None:
