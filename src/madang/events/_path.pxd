@@ -16,5 +16,8 @@ cdef class EventPath:
     cdef public AckEncoder _ack_encoder
 
     cdef int receive(self, bytes payload, long long ack_id) except -1
-    cdef bint _call(self, Route route, bytes payload, long long ack_id) except -1
+    cdef int receive_values(self, list values, long long ack_id, Py_ssize_t size) except -1
+    cdef Route _route(self, bytes name)
+    cdef bint _decode(self, Route route, bytes payload, long long ack_id) except -1
+    cdef bint _call(self, Route route, object values, long long ack_id) except -1
     cdef int _finish_call(self, Route route, object result, long long ack_id) except -1

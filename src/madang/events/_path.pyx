@@ -45,38 +45,58 @@ cdef class EventPath:
         cdef char *text = PyBytes_AS_STRING(payload)
         cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
         cdef char *end
-        cdef PyObject *found
-        cdef PyObject *own
         cdef Route route
         if self._plain and size > 2 and text[1] == b'"':
             end = <char *>memchr(text + 2, b'"', size - 2)
             if end != NULL:
-                name = PyBytes_FromStringAndSize(text + 2, end - text - 2)
-                found = PyDict_GetItem(self._routes, name)
-                if self._own_routes is not None:
-                    own = PyDict_GetItem(self._own_routes, name)
-                    if own != NULL:
-                        found = own if found == NULL else NULL
-                if found != NULL and <object>found is not None:
-                    route = <Route>found
-                    if (self._queue is None or route.concurrent) and route.exact >= 0:
-                        if self._call(route, payload, ack_id):
-                            return 0
+                route = self._route(PyBytes_FromStringAndSize(text + 2, end - text - 2))
+                if route is not None and self._decode(route, payload, ack_id):
+                    return 0
         self.receive_event(payload, ack_id if ack_id >= 0 else None)
         return 0
 
-    cdef bint _call(self, Route route, bytes payload, long long ack_id) except -1:
+    cdef int receive_values(self, list values, long long ack_id, Py_ssize_t size) except -1:
+        """An event whose name and arguments are decoded and complete; see `Dispatcher.receive_args`."""
+        cdef Route route
+        if self._plain:
+            route = self._route((<str>values[0]).encode("utf-8", "replace"))
+            if route is not None and not route.whole and self._call(route, values, ack_id):
+                return 0
+        self.receive_args(values, ack_id if ack_id >= 0 else None, size)
+        return 0
+
+    cdef Route _route(self, bytes name):
+        """The handler of an event if it has just one, which can be called now; else None."""
+        cdef PyObject *found = PyDict_GetItem(self._routes, name)
+        cdef PyObject *own
+        cdef Route route
+        if self._own_routes is not None:
+            own = PyDict_GetItem(self._own_routes, name)
+            if own != NULL:
+                found = own if found == NULL else NULL
+        if found == NULL or <object>found is None:
+            return None
+        route = <Route>found
+        if route.exact < 0 or not (self._queue is None or route.concurrent):
+            return None
+        return route
+
+    cdef bint _decode(self, Route route, bytes payload, long long ack_id) except -1:
         """Decode the arguments and call the handler; False if they are not just what it takes."""
-        cdef PyObject *arguments[ARGUMENTS_MAX + 2]
-        cdef PyObject **first = arguments + 1
-        cdef PyObject **items
-        cdef Py_ssize_t count, i
         try:
             values = route.decode(payload)
             if route.whole:
                 values = astuple(values)
         except Exception:  # the longer way tells the client what is wrong
             return False
+        return self._call(route, values, ack_id)
+
+    cdef bint _call(self, Route route, object values, long long ack_id) except -1:
+        """Call the handler with what stands behind the event's name; False if that is not just what it takes."""
+        cdef PyObject *arguments[ARGUMENTS_MAX + 2]
+        cdef PyObject **first = arguments + 1
+        cdef PyObject **items
+        cdef Py_ssize_t count, i
         if type(values) is list:
             count = PyList_GET_SIZE(values)
         elif type(values) is tuple:

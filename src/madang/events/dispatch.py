@@ -171,11 +171,38 @@ class Dispatcher(EventPath):
             size: bytes that it holds, for the bound on what waits.
         """
         if self._queue is None:
-            self._start(self._dispatch(args, ack_id), False)
+            handler = self._only_handler(args[0]) if self._plain else None
+            if handler is not None:
+                self._run(handler, args[1:], ack_id)
+            else:
+                self._start(self._dispatch(args, ack_id), False)
         elif self._overlaps(args[0]):
             self._start(self._dispatch(args, ack_id, in_turn=False), True)
         else:
             self._enqueue((None, args, ack_id, size))
+
+    def _only_handler(self, event: Any) -> Handler | None:
+        """The handler of an event if it has just one, which stays and answers by what it returns."""
+        handlers = self._shared.get(event)
+        if self._own is not None:
+            handlers = [*handlers, *self._own.get(event)]
+        if len(handlers) != 1 or handlers[0].once or handlers[0].ack_at is not None:
+            return None
+        return handlers[0]
+
+    def _run(self, handler: Handler, values: list[Any], ack_id: int | None) -> None:
+        """Call the only handler of an event."""
+        try:
+            args = handler.bind_args(values)
+            result = handler.function(self, *args) if handler.takes_socket else handler.function(*args)
+        except FAILURES as error:
+            raise_if_cancelled(error)
+            self._failed(handler, error, None, ack_id)
+            return
+        if handler.is_async or type(result) is CoroutineType:
+            self._wait_for(handler, result, ack_id)
+        elif ack_id is not None:
+            self._answer(ack_id, _values(result))
 
     def _some_overlap(self) -> bool:
         return self._shared.concurrent or (self._own is not None and self._own.concurrent)

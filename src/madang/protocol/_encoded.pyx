@@ -33,6 +33,18 @@ cdef extern from *:
     Py_ssize_t frame_head(uint8_t *at, int opcode, Py_ssize_t size) nogil
 
 
+cdef enum:
+    HEAD_MAX = 10
+
+
+cdef uint8_t *put_frame(uint8_t *into, int opcode, bytes data):
+    """Write a frame; where the next one goes."""
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+    into += frame_head(into, opcode, size)
+    memcpy(into, PyBytes_AS_STRING(data), size)
+    return into + size
+
+
 cpdef bytes websocket_frame(int opcode, bytes data):
     """A finished server-to-client WebSocket frame; see `encoded.websocket_frame`."""
     cdef uint8_t head[10]
@@ -79,12 +91,23 @@ cdef class Encoded:
 
     cpdef bytes make_frame(self):
         """The WebSocket frames, joined; kept in `frame`."""
-        if self.attachments:
-            parts = [websocket_frame(1, self.text)] if self.text else []
-            parts += [websocket_frame(2, data) for data in self.attachments]
-            self.frame = b"".join(parts)
-        else:
+        cdef Py_ssize_t size = 0
+        cdef uint8_t *into
+        cdef bytes data, frame
+        if not self.attachments:
             self.frame = websocket_frame(1, self.text)
+            return self.frame
+        if self.text:
+            size = HEAD_MAX + PyBytes_GET_SIZE(self.text)
+        for data in self.attachments:
+            size += HEAD_MAX + PyBytes_GET_SIZE(data)
+        frame = PyBytes_FromStringAndSize(NULL, size)
+        into = <uint8_t *>PyBytes_AS_STRING(frame)
+        if self.text:
+            into = put_frame(into, 1, self.text)
+        for data in self.attachments:
+            into = put_frame(into, 2, data)
+        self.frame = frame[: into - <uint8_t *>PyBytes_AS_STRING(frame)]
         return self.frame
 
     def make_payload(self):
@@ -105,7 +128,7 @@ cdef class Encoded:
 
 @cython.final
 cdef class AckEncoder:
-    """Encodes the acknowledgements of ``/`` that hold no bytes, which are nearly all.
+    """Encodes the acknowledgements of ``/`` that hold no bytes, or nothing else, which are nearly all.
 
     Args:
         dumps: orjson's.
@@ -124,10 +147,15 @@ cdef class AckEncoder:
         cdef uint8_t digits[24]
         cdef int at = 24
         cdef bytes json, text
-        cdef Py_ssize_t size
+        cdef Py_ssize_t size, head = 2
         cdef char *into
+        cdef tuple attachments = ()
         if result is None:
             json = b"[]"
+        elif type(result) is bytes:
+            json = b'[{"_placeholder":true,"num":0}]'
+            attachments = (result,)
+            head = 4
         else:
             try:
                 json = self._dumps(result if type(result) is tuple else (result,), self._replace, self._options)
@@ -144,10 +172,9 @@ cdef class AckEncoder:
             if ack_id == 0:
                 break
         size = PyBytes_GET_SIZE(json)
-        text = PyBytes_FromStringAndSize(NULL, 2 + 24 - at + size)
+        text = PyBytes_FromStringAndSize(NULL, head + 24 - at + size)
         into = PyBytes_AS_STRING(text)
-        into[0] = 0x34
-        into[1] = 0x33
-        memcpy(into + 2, digits + at, 24 - at)
-        memcpy(into + 2 + 24 - at, PyBytes_AS_STRING(json), size)
-        return Encoded.__new__(Encoded, text)
+        memcpy(into, b"461-" if head == 4 else b"43", head)
+        memcpy(into + head, digits + at, 24 - at)
+        memcpy(into + head + 24 - at, PyBytes_AS_STRING(json), size)
+        return Encoded.__new__(Encoded, text, attachments)

@@ -38,8 +38,16 @@ class Arrival:
         except PacketError as error:
             self.violated(error)
 
+    def on_binary(self, data: bytes) -> None:
+        """An attachment."""
+        self.receive_binary(data)
+
     def receive_text(self, packet: bytes) -> None:
         """Any message of text."""
+        raise NotImplementedError
+
+    def receive_binary(self, data: bytes) -> None:
+        """Any attachment."""
         raise NotImplementedError
 
     def violated(self, error: Exception) -> None:

@@ -69,8 +69,8 @@ class Connection(Arrival):
             raise PacketError("text came where an attachment was due")
         self._receive(self.server.parser.decode(packet))
 
-    def on_binary(self, data: bytes) -> None:
-        """An attachment."""
+    def receive_binary(self, data: bytes) -> None:
+        """Any attachment."""
         partial = self._partial
         if partial is None:
             self.violated(PacketError("bytes came where no attachment was due"))

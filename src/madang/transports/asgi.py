@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Any
+from typing import Any, Final
 
 from ..engine.engine import Engine
 from ..engine.session import Session
@@ -16,6 +16,8 @@ from ..types import TransportName
 from .outbox import Outbox
 
 _CLOSE = object()
+_SHARE: Final = 64
+"""Messages of one client that are handled in one turn of the loop."""
 
 
 class AsgiWebSocketTransport:
@@ -46,7 +48,7 @@ class AsgiWebSocketTransport:
         "_send",
         "_sending",
         "_serving",
-        "_tasks",
+        "_start",
         "buffered",
         "session",
     )
@@ -54,9 +56,11 @@ class AsgiWebSocketTransport:
     def __init__(self, engine: Engine, outbox: Outbox, tasks: Tasks, receive: Any, send: Any) -> None:
         self._engine = engine
         self._outbox = outbox
-        self._tasks = tasks
         self._receive = receive
         self._send = send
+        # uvicorn's own `send` waits for nothing but a client that does not read; another may do as it likes
+        is_simple = type(getattr(send, "__self__", None)).__module__.startswith("uvicorn.")
+        self._start = tasks.start_simple if is_simple else tasks.start
         self._queue: deque[Encoded | object] = deque()
         self._draining = False
         self._sending: asyncio.Task[Any] | None = None
@@ -116,7 +120,7 @@ class AsgiWebSocketTransport:
         """Give what waits to the server."""
         if not self._draining and self._queue:
             self._draining = True
-            self._sending = self._tasks.start(self._drain())
+            self._sending = self._start(self._drain())
 
     async def _drain(self) -> None:
         queue, send = self._queue, self._send
@@ -155,9 +159,14 @@ class AsgiWebSocketTransport:
         receive = self._receive
         limit = self._engine.options.max_http_buffer_size
         self._serving = task = asyncio.current_task()
+        taken = 0
         try:
             while True:
                 message = await receive()
+                taken += 1
+                if taken == _SHARE:
+                    taken = 0
+                    await asyncio.sleep(0)  # a client that floods must not keep the others waiting
                 if message["type"] != "websocket.receive":
                     break
                 data = message.get("bytes")
