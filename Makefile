@@ -9,6 +9,7 @@ PYTEST := $(PY) -m pytest
 PURE := tests/budgets tests/events tests/hostile tests/properties tests/protocol tests/regressions tests/server
 
 # What has a compiled twin is compiled when madang is installed.
+BENCH := .venv/.installed-bench
 COMPILED := $(wildcard src/madang/*/*.pyx src/madang/*/*.pxd)
 
 # Files that say "done"; each is made again when what it was made from changes.
@@ -21,7 +22,7 @@ WEB := examples/chat/web/node_modules/.installed
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help chat test parity lint format types setup chromium clean
+.PHONY: help chat test parity bench lint format types setup chromium clean
 
 help: ## show this list
 	@echo "madang: a complete Socket.IO v4 server for Python"
@@ -37,6 +38,15 @@ test: setup lint types ## set up everything and run every check and test
 
 parity: setup ## run the tests and write docs/parity.md: which test proves which feature
 	@CHROMIUM="$$(scripts/find_chromium.sh)" $(PY) scripts/parity.py
+
+bench: $(BENCH) ## measure madang beside its peers, and write docs/benchmarks.md (ONLY=echo-100-1 ROUNDS=3 for a part)
+	@benchmarks/servers/setup.sh || echo "bench: going on without what could not be set up" >&2
+	@$(PY) benchmarks/run.py $(if $(ONLY),--only '$(ONLY)') $(if $(SERVERS),--servers '$(SERVERS)') \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS))
+ifeq ($(ONLY)$(SERVERS),)
+	@$(PY) benchmarks/growth.py
+	@$(PY) benchmarks/report.py
+endif
 
 lint: $(DEV) ## ruff (lint and format) and import-linter
 	@$(PY) -m ruff check --quiet || { echo "ruff: mend the lines above, or try: make format"; exit 1; }
@@ -59,6 +69,7 @@ chromium:
 
 clean: ## remove the virtual environment, npm packages and caches
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist tests/output
+	@rm -rf benchmarks/build benchmarks/servers/*/node_modules benchmarks/servers/*/target benchmarks/servers/*/.venv
 	@rm -rf tests/js/node_modules examples/chat/web/node_modules
 	@rm -f src/madang/*/*.so src/madang/*/*.pyd
 	@find src tests examples scripts -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -75,6 +86,11 @@ $(BASE): pyproject.toml hatch_build.py $(COMPILED) | $(VENV)
 $(DEV): pyproject.toml | $(BASE)
 	@echo "installing what the tests need ..."
 	@$(PIP) install --editable '.[dev]'
+	@touch $@
+
+$(BENCH): benchmarks/requirements.txt | $(DEV)
+	@echo "installing what the plots need ..."
+	@$(PIP) install --requirement benchmarks/requirements.txt
 	@touch $@
 
 $(JS): tests/js/package.json

@@ -111,7 +111,10 @@ cdef class WireOutbox:
         if batch:
             self._dirty = []
             for wire in batch:
-                wire._flush()
+                try:
+                    wire._flush()
+                except Exception as error:
+                    wire._failed(error)
         if self._stalled:
             stalled, self._stalled = self._stalled, []
             self._call_soon(self._go_on, stalled)
