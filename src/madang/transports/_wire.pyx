@@ -61,7 +61,8 @@ cdef enum:
     READ_ROOM = 128 * 1024  # bytes read in one go
     JOIN_ROOM = 64 * 1024  # up to which frames are copied together for one write
     EARLY_FLUSH = 256 * 1024  # bytes after which what waits is written before the turn ends
-    SHARE = 64  # frames of one client that are handled in one turn of the loop
+    SHARE = 64  # frames of one client that are handled in one turn of the loop,
+    SHARE_UNIT = 4096  # a frame of more than so many bytes counting as several
 
 cdef object memory_error = MemoryError
 cdef double CLOSE_TIMEOUT = 2.0  # seconds for the client to answer a close frame
@@ -353,9 +354,11 @@ cdef class Wire:
 
     def get_buffer(self, size):
         """Where the loop puts what it reads."""
+        cdef Py_ssize_t room
         if self._rest_end > self._rest_start:
             self._make_room()
-            return PyMemoryView_FromMemory(self._rest + self._rest_end, self._rest_room - self._rest_end, PyBUF_WRITE)
+            room = min(self._rest_room - self._rest_end, READ_ROOM)
+            return PyMemoryView_FromMemory(self._rest + self._rest_end, room, PyBUF_WRITE)
         return self._outbox._view
 
     def buffer_updated(self, Py_ssize_t size):
@@ -388,6 +391,7 @@ cdef class Wire:
 
     def connection_lost(self, error):
         """The connection has ended."""
+        self._fd = -1
         if self._stalled and not self._ended and self.session is not None:
             self._taken = 0
             self._turn = self._outbox._turn
@@ -395,7 +399,6 @@ cdef class Wire:
         if self._ended:
             return
         self._ended = True
-        self._fd = -1
         if self._close_timer is not None:
             self._close_timer.cancel()
             self._close_timer = None
@@ -531,10 +534,10 @@ cdef class Wire:
                     return length
                 if length - at < head + size:
                     break
-                if self._taken == SHARE:
+                if self._taken >= SHARE:
                     self._stall()
                     break
-                self._taken += 1
+                self._taken += 1 + size // SHARE_UNIT
                 payload = PyBytes_FromStringAndSize(NULL, size)
                 unmask(<uint8_t *>PyBytes_AS_STRING(payload), data + at + head, size, data + at + head - 4)
                 at += head + size
