@@ -6,8 +6,10 @@ import argparse
 import logging
 import os
 import sys
+from importlib.metadata import version
 from typing import Any
 
+from ..compiled import COMPILED
 from ..engine.host import Hosted, Running
 from ..errors import MadangError
 from ..hosting.asgi import ASGIApp
@@ -44,6 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="madang", description="A complete Socket.IO v4 for Python.")
+    kind = "compiled" if COMPILED else "pure Python"
+    parser.add_argument("--version", action="version", version=f"madang {version('madang')} ({kind})")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="serve a server on the native host")
     run.add_argument("target", metavar="MODULE:IO", help="where the server is, such as app:io")
