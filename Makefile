@@ -6,7 +6,7 @@ PIP := $(PY) -m pip --disable-pip-version-check --quiet
 NPM := npm install --no-audit --no-fund --no-package-lock --no-progress --loglevel=error
 PYRIGHT := tests/js/node_modules/.bin/pyright
 PYTEST := $(PY) -m pytest
-PURE := tests/budgets tests/events tests/hostile tests/properties tests/protocol tests/regressions tests/server
+PURE := tests/budgets tests/events tests/hostile tests/hosting tests/properties tests/protocol tests/regressions
 
 # What has a compiled twin is compiled when madang is installed.
 BENCH := .venv/.installed-bench

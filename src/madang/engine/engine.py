@@ -345,6 +345,8 @@ class Engine(Listeners, Hosted):
         self.closing = True
         for session in list(self.sessions.values()):
             session.close(SERVER_SHUTTING_DOWN)
+        for transport in self._lingering.values():
+            transport.forget()
         self._lingering.clear()
         self.timetable.stop()
 
@@ -365,7 +367,9 @@ class Engine(Listeners, Hosted):
             session.ping()
 
     def _forget_lingering(self, session_id: str) -> None:
-        self._lingering.pop(session_id, None)
+        transport = self._lingering.pop(session_id, None)
+        if transport is not None:
+            transport.forget()
 
     # who may connect
 

@@ -101,9 +101,15 @@ class PollingTransport:
         if self._poll is not None:
             self._queue.append(_CLOSE)
             self._flush_now()
-        elif linger and self.session is not None:
+        elif linger and self.session is not None and not self._engine.closing:
             self._engine.linger(self.session.id, self)
+        else:
+            self.forget()
         self.session = None
+
+    def forget(self) -> None:
+        """Let go of what waits: an `Encoded` is not seen by the cyclic collector, and what it holds may refer to us."""
+        self._queue.clear()
 
     def abort(self) -> None:
         """End the open poll with ``1``; what waits is dropped, and nothing is kept for later polls."""
@@ -197,6 +203,7 @@ class PollingTransport:
 
     def _poll_aborted(self) -> None:
         self._poll = None
+        self.forget()
         if self.session is not None:
             self.session.transport_closed(self, TRANSPORT_ERROR, "poll connection closed prematurely")
             self.session = None
@@ -204,6 +211,7 @@ class PollingTransport:
     def _post_aborted(self) -> None:
         self._post = None
         self._held = None
+        self.forget()
         if self.session is not None:
             self.session.transport_closed(self, TRANSPORT_ERROR, "data request connection closed prematurely")
             self.session = None

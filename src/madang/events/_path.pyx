@@ -58,8 +58,9 @@ cdef class EventPath:
     cdef int receive_values(self, list values, long long ack_id, Py_ssize_t size) except -1:
         """An event whose name and arguments are decoded and complete; see `Dispatcher.receive_args`."""
         cdef Route route
-        if self._plain:
-            route = self._route((<str>values[0]).encode("utf-8", "replace"))
+        cdef str name = <str>values[0]
+        if self._plain and "\\" not in name:  # routes are found by the name as it stands in JSON
+            route = self._route(name.encode("utf-8", "replace"))
             if route is not None and not route.whole and self._call(route, values, ack_id):
                 return 0
         self.receive_args(values, ack_id if ack_id >= 0 else None, size)

@@ -19,6 +19,11 @@ from .ordinary import Ordinary
 from .site import Headers, Site, remote_of
 from .upgrading import receive_handshake
 
+_IS_PLAIN: Final = re.compile(
+    rb"[A-Z]+ [!-~]+ HTTP/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*\r\n)+"
+).fullmatch
+"""A head without anything that parsers disagree on; others are left to httptools."""
+
 _IS_UPGRADE: Final = re.compile(rb"\r\nupgrade:[ \t]*websocket[ \t]*\r\n", re.IGNORECASE).search
 
 
@@ -58,7 +63,7 @@ class Door(asyncio.Protocol):
         self._leave()
         if site.engine is not None and data.startswith(site.openings) and site.config.limit_concurrency is None:
             end = data.find(b"\r\n\r\n")
-            if end > 0 and data.startswith(b"G") and _IS_UPGRADE(data, 0, end + 4):
+            if end > 0 and data.startswith(b"G") and _IS_UPGRADE(data, 0, end + 4) and _IS_PLAIN(data[: end + 2]):
                 target, headers = _read_head(data[:end])
                 request = site.request(remote_of(self.transport), "GET", target, headers)
                 receive_handshake(site.engine, self.transport, request, data[end + 4 :])

@@ -50,7 +50,18 @@ def _line(header: tuple[str, str]) -> bytes:
 class _Message:
     """A request on its way."""
 
-    __slots__ = ("body", "complete", "exchange", "headers", "keeps_alive", "method", "size", "target", "upgrades")
+    __slots__ = (
+        "body",
+        "complete",
+        "exchange",
+        "headers",
+        "is_current_http",
+        "keeps_alive",
+        "method",
+        "size",
+        "target",
+        "upgrades",
+    )
 
     def __init__(self) -> None:
         self.method = ""
@@ -61,6 +72,7 @@ class _Message:
         self.complete = False
         self.keeps_alive = False
         self.upgrades = False
+        self.is_current_http = False
         self.exchange: Exchange | None = None
 
 
@@ -192,6 +204,7 @@ class EngineHttp(asyncio.Protocol):
         message.keeps_alive = self._parser.should_keep_alive()
         message.upgrades = self._parser.should_upgrade()
         if message.upgrades:
+            message.is_current_http = self._parser.get_http_version() == "1.1"
             return  # feed_data stops, and says so
         if self._current is not None:  # pipelined: it waits, and so does what follows
             self._queue.append(message)
@@ -308,6 +321,10 @@ class EngineHttp(asyncio.Protocol):
         message, self._coming = self._coming, None
         if message is None or self._current is not None:
             self.transport.close()  # behind a request that has no answer yet: the two would mix
+            return
+        if not message.is_current_http:
+            self.transport.write(_BAD_REQUEST)
+            self.transport.close()
             return
         request = self._site.request(self._remote, message.method, message.target, message.headers)
         if request.headers.get("upgrade", "").lower() == "websocket":

@@ -61,8 +61,8 @@ class Ordinary(HttpToolsProtocol):
         if busy is not None and not busy.response_complete:
             self.transport.close()  # behind a request that has no answer yet: the two would mix
             return
-        if self.scope["method"] != "GET":
-            self.send_400_response("A WebSocket handshake is a GET request.")
+        if self.scope["method"] != "GET" or self.scope["http_version"] != "1.1":
+            self.send_400_response("A WebSocket handshake is a GET request of HTTP/1.1.")
             return
         if site.engine is None or not self.url.startswith(site.path):
             super().handle_websocket_upgrade()

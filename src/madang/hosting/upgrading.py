@@ -10,7 +10,7 @@ from ..engine.engine import Engine
 from ..engine.http import Request
 from ..errors import HandshakeError
 from ..tasks import start_eagerly
-from ..transports.handshake import problem_with
+from ..transports.handshake import problem_with, writable
 from ..transports.websocket import open_websocket
 from .runtime import runtime_of
 
@@ -49,14 +49,18 @@ async def _ask(engine: Engine, tcp: asyncio.Transport, request: Request, behind:
     if not tcp.is_closing():
         with suppress(RuntimeError):  # not paused
             tcp.resume_reading()
-        _open(engine, tcp, request, behind, admission)
+        try:
+            _open(engine, tcp, request, behind, admission)
+        except BaseException:
+            tcp.abort()
+            raise
 
 
 def _open(engine: Engine, tcp: asyncio.Transport, request: Request, behind: bytes, admission: Any) -> None:
     headers = engine.handshake_headers(request)
     if protocols := request.headers.get("sec-websocket-protocol"):
         headers.append(("Sec-WebSocket-Protocol", protocols.split(",")[0].strip()))
-    open_websocket(tcp, engine, admission, request, runtime_of(engine).frames, headers, behind)
+    open_websocket(tcp, engine, admission, request, runtime_of(engine).frames, writable(headers), behind)
 
 
 def _refuse(tcp: asyncio.Transport, response: bytes) -> None:

@@ -19,6 +19,8 @@ import asyncio
 from ..engine.session import Session
 from ..engine.transport import TRANSPORT_CLOSE, TRANSPORT_ERROR
 
+from .handshake import problem_with_close
+
 from ..protocol._encoded cimport Encoded, websocket_frame
 
 
@@ -58,7 +60,8 @@ cdef extern from *:
 
 
 cdef enum:
-    READ_ROOM = 128 * 1024  # bytes read in one go
+    READ_ROOM = 256 * 1024  # bytes read in one go: as many as TLS decrypts of one read
+    TLS_REST = 1024 * 1024  # bytes of a client over TLS that may wait for their turn
     JOIN_ROOM = 64 * 1024  # up to which frames are copied together for one write
     EARLY_FLUSH = 256 * 1024  # bytes after which what waits is written before the turn ends
     SHARE = 64  # frames of one client that are handled in one turn of the loop,
@@ -122,8 +125,15 @@ cdef class WireOutbox:
 
     def _go_on(self, list stalled):
         cdef Wire wire
-        for wire in stalled:
-            wire._go_on()
+        stalled.reverse()
+        try:
+            while stalled:
+                wire = stalled.pop()
+                wire._go_on()
+        finally:
+            if stalled:  # a handler has raised what nobody may catch; the others go on all the same
+                stalled.reverse()
+                self._call_soon(self._go_on, stalled)
 
     def opened(self):
         """One more connection is open."""
@@ -165,7 +175,7 @@ cdef class Wire:
     cdef bint _fragments_are_text
     cdef bint _paused  # writing
     cdef bint _reading_paused, _stalled, _taking
-    cdef bint _close_sent, _ended
+    cdef bint _close_sent, _ended, _tls
 
     def __cinit__(self, engine, WireOutbox outbox, Py_ssize_t limit):
         self._engine = engine
@@ -205,7 +215,8 @@ cdef class Wire:
         self._tcp = tcp
         self._tcp_write = tcp.write
         self._tcp_buffered = tcp.get_write_buffer_size
-        if tcp.get_extra_info("ssl_object") is None:
+        self._tls = tcp.get_extra_info("ssl_object") is not None
+        if not self._tls:
             socket = tcp.get_extra_info("socket")
             if socket is not None:
                 self._fd = socket.fileno()
@@ -219,7 +230,7 @@ cdef class Wire:
 
     # what the session calls
 
-    cpdef send(self, Encoded encoded):
+    def send(self, Encoded encoded not None):
         """Send a message when the turn ends."""
         cdef bytes frame = encoded.frame
         if frame is None:
@@ -355,6 +366,8 @@ cdef class Wire:
     def get_buffer(self, size):
         """Where the loop puts what it reads."""
         cdef Py_ssize_t room
+        if self._taking:  # from within a call of ours: what is being taken must stay where it is
+            return memoryview(bytearray(READ_ROOM))
         if self._rest_end > self._rest_start:
             self._make_room()
             room = min(self._rest_room - self._rest_end, READ_ROOM)
@@ -365,10 +378,14 @@ cdef class Wire:
         """The loop has read something."""
         cdef char *data = self._outbox._read
         cdef Py_ssize_t taken
+        if self._taking:  # see `get_buffer`; the connection is being closed
+            return
         if self._rest_end > self._rest_start:
             self._rest_end += size
-            if not self._taking and not self._stalled:
+            if not self._stalled:
                 self._take_rest()
+            elif self._rest_end - self._rest_start > TLS_REST:
+                self._stop_tcp()
             return
         taken = self._take(<uint8_t *>data, size)
         if taken < size and not self._ended:
@@ -392,12 +409,15 @@ cdef class Wire:
     def connection_lost(self, error):
         """The connection has ended."""
         self._fd = -1
-        if self._stalled and not self._ended and self.session is not None:
-            self._taken = 0
-            self._turn = self._outbox._turn
-            self._take_all_rest()
         if self._ended:
             return
+        try:
+            if self.session is not None:
+                self._take_all_rest()
+        finally:
+            self._end()
+
+    cdef int _end(self) except -1:
         self._ended = True
         if self._close_timer is not None:
             self._close_timer.cancel()
@@ -408,6 +428,7 @@ cdef class Wire:
         if session is not None:
             session.transport_closed(self, TRANSPORT_CLOSE, "websocket connection closed")
         self._tcp = self._tcp_write = self._tcp_buffered = None
+        return 0
 
     # reading
 
@@ -443,6 +464,8 @@ cdef class Wire:
             wanted = max(wanted, 8 + (at[2] << 8 | at[3]))
         elif have >= 10 and at[1] & 127 == 127:
             wanted = have + READ_ROOM
+        if self._tls:
+            wanted = have + READ_ROOM
         if self._rest_room - self._rest_end >= wanted - have:
             return 0
         if self._rest_start:
@@ -462,8 +485,13 @@ cdef class Wire:
         cdef Py_ssize_t taken
         if self._taking:
             return 0
-        taken = self._take(<uint8_t *>self._rest + self._rest_start, self._rest_end - self._rest_start)
-        self._rest_start += taken
+        try:
+            taken = self._take(<uint8_t *>self._rest + self._rest_start, self._rest_end - self._rest_start)
+        except BaseException:
+            taken = self._rest_end - self._rest_start  # none of it is to be handled twice
+            raise
+        finally:
+            self._rest_start += taken
         if self._rest_start == self._rest_end or self._ended:
             PyMem_Free(self._rest)
             self._rest = NULL
@@ -471,22 +499,25 @@ cdef class Wire:
         return 0
 
     cdef int _take_all_rest(self) except -1:
-        """The connection has ended: handle the complete frames that waited for their turn."""
+        """The connection has ended: handle the complete frames that waited for their turn, or while nothing was read."""
         cdef Py_ssize_t before
-        self._stalled = False
-        while self._rest_end > self._rest_start and not self._ended:
+        while self._rest_end > self._rest_start:
             before = self._rest_end - self._rest_start
+            self._turn = self._outbox._turn
             self._taken = 0
+            self._reading_paused = False
             self._take_rest()
-            if self._rest_end - self._rest_start == before or self._reading_paused:
+            if self._rest_end - self._rest_start == before:
                 break
+        self._stalled = False
         return 0
 
     cdef int _stall(self) except -1:
         """Go on in another turn of the loop."""
         if not self._stalled:
             self._stalled = True
-            self._stop_tcp()
+            if not self._tls:  # which would drop what it has decrypted if the client closes before we read on
+                self._stop_tcp()
             self._outbox._stalled.append(self)
             self._outbox._schedule()
         return 0
@@ -554,6 +585,9 @@ cdef class Wire:
         except Exception as error:
             self._failed(error)
             return length
+        except BaseException:
+            self._tcp.abort()
+            raise
         finally:
             self._taking = False
         return at
@@ -645,18 +679,28 @@ cdef class Wire:
         session, self.session = self.session, None
         if session is not None:
             session.transport_closed(self, TRANSPORT_ERROR, error)
-        self.close(1011)
+        try:
+            self.close(1011)
+        except Exception:  # it cannot even be written to
+            self.abort()
         return 0
 
     cdef int _client_closed(self, bytes payload) except -1:
         """The client's close frame: answer it, and end the connection."""
+        cdef int wrong = 0 if self._close_sent else problem_with_close(payload)
+        if wrong:
+            self._violation(wrong, "an invalid close frame")
+            return 0
         session, self.session = self.session, None
         if session is not None:
             session.transport_closed(self, TRANSPORT_CLOSE, "websocket connection closed")
         if self._ended:
             return 0
         if not self._close_sent:
-            self._send_close(1002 if PyBytes_GET_SIZE(payload) == 1 else 1000)
+            self._send_close(1000)
+        if self._close_timer is None:  # it may not take what is still to be written
+            self._close_timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self._tcp.abort)
         self._fd = -1
+        self._stop_tcp()
         self._tcp.close()
         return 0

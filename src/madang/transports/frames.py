@@ -31,6 +31,7 @@ from ..engine.transport import TRANSPORT_CLOSE, TRANSPORT_ERROR
 from ..engine.upgrade import Upgrade
 from ..protocol.encoded import Encoded, websocket_frame
 from ..types import TransportName
+from .handshake import problem_with_close
 from .outbox import Outbox
 
 _TEXT: Final = WSMsgType.TEXT
@@ -41,6 +42,17 @@ _EARLY_FLUSH: Final = 256 * 1024
 
 _make_protocol: Final[Any] = vars(_picows)["WSProtocol"]
 """Not public: the one class of picows that can adopt a connection which is open already."""
+
+_READ_ROOM: Final = 16 * 1024
+"""Bytes read in one go: picows doubles its buffer each time it is filled, without bound."""
+
+
+class _Protocol(_make_protocol):  # type: ignore[misc]
+    """picows' protocol, which reads a bounded number of bytes at a time."""
+
+    def get_buffer(self, size_hint: int) -> memoryview:
+        return super().get_buffer(size_hint)[:_READ_ROOM]
+
 
 _CLOSE_TIMEOUT: Final = 2.0
 """Seconds for the client to answer a close frame."""
@@ -130,6 +142,7 @@ class WebSocketTransport(WSListener):
         "_outbox",
         "_paused",
         "_pending",
+        "_rests",
         "_taken",
         "_tcp",
         "_threshold",
@@ -149,6 +162,7 @@ class WebSocketTransport(WSListener):
         self._threshold = _EARLY_FLUSH
         self._paused = False
         self._held = False
+        self._rests = False
         self._turn = -1
         self._taken = 0
         self._fragments: bytearray | None = None
@@ -250,7 +264,7 @@ class WebSocketTransport(WSListener):
             if not outbox.scheduled:
                 outbox.scheduled = True
                 outbox.schedule()
-        elif self._taken == _SHARE and self._ws is not None and not self._tcp.is_closing() and self._tcp.is_reading():
+        elif self._taken == _SHARE and self._rests and not self._tcp.is_closing() and self._tcp.is_reading():
             self._tcp.pause_reading()
             outbox.resting.append(self)
 
@@ -275,6 +289,8 @@ class WebSocketTransport(WSListener):
         self._ws = transport
         self._tcp: Any = transport.underlying_transport
         self._write = self._tcp.write
+        # over TLS what has been decrypted already would be dropped if the client closed before it was read on
+        self._rests = not transport.is_secure
         self._outbox.opened()
         assert self._admission is not None
         admission, request = self._admission
@@ -331,7 +347,11 @@ class WebSocketTransport(WSListener):
 
     def _other_frame(self, session: Session | Upgrade | None, kind: WSMsgType, frame: WSFrame) -> None:
         if kind is WSMsgType.CLOSE:
-            self._client_closed()
+            wrong = problem_with_close(frame.get_payload_as_bytes())
+            if wrong and session is not None:
+                self._violation(session, WSCloseCode(wrong), "an invalid close frame")
+            else:
+                self._client_closed()
         elif frame.rsv1 or frame.rsv2 or frame.rsv3:
             if session is not None:
                 self._violation(session, WSCloseCode.PROTOCOL_ERROR, "a reserved bit is set")
@@ -382,6 +402,8 @@ class WebSocketTransport(WSListener):
             if not ws.is_close_frame_sent:
                 self.flush()
                 ws.send_close(WSCloseCode.OK)
+            if self._closing is None:  # it may not take what is still to be written
+                self._closing = asyncio.get_running_loop().call_later(_CLOSE_TIMEOUT, self._tcp.abort)
             ws.disconnect()
 
     def _tell_end(self, session: Session | Upgrade, ws: WSTransport) -> None:
@@ -421,7 +443,7 @@ def open_websocket(
             return transport
         return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(list(headers)), transport)
 
-    protocol = _make_protocol(
+    protocol = _Protocol(
         None,  # host and port: a client's
         None,  # path: a client's
         False,  # is_client_side

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import re
 from base64 import b64encode
 from collections.abc import Sequence
 from hashlib import sha1
@@ -11,6 +12,7 @@ from typing import Final
 from ..engine.http import Request
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_LINE_BREAK: Final = re.compile(r"[\r\n\0]").search
 _KEY_LENGTH: Final = 24  # 16 bytes in base64
 
 
@@ -32,6 +34,29 @@ def problem_with(request: Request) -> str | None:
     except ValueError:
         valid = False
     return None if valid else "the header Sec-WebSocket-Key must be 16 bytes in base64"
+
+
+def problem_with_close(payload: bytes) -> int:
+    """The code that answers a close frame with this payload; 0 if nothing is wrong with it (RFC 6455, section 7.4)."""
+    if not payload:
+        return 0
+    code = int.from_bytes(payload[:2], "big")
+    if len(payload) == 1 or not ((1000 <= code <= 1014 and not 1004 <= code <= 1006) or 3000 <= code <= 4999):
+        return 1002
+    try:
+        payload[2:].decode()
+    except UnicodeDecodeError:
+        return 1007
+    return 0
+
+
+def writable(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Headers of the program's own as they can be written: none with a line break, `?` for what is not Latin-1."""
+    return [
+        (name, str(value).encode("latin-1", "replace").decode("latin-1"))
+        for name, value in headers
+        if not _LINE_BREAK(name) and not _LINE_BREAK(str(value))
+    ]
 
 
 def acceptance(request: Request, headers: Sequence[tuple[str, str]]) -> bytes:
