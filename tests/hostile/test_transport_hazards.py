@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from madang import Server
+from madang.compiled import COMPILED
 from madang.hosting.runtime import runtime_of
 from tests.conformance.wire import DEADLINE, SOCKET, address, before
 from tests.hostile.raw import BINARY, CLOSE, PONG, connection, frame, handshake, raw, text

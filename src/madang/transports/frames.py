@@ -51,7 +51,8 @@ class _Protocol(_make_protocol):  # type: ignore[misc]
     """picows' protocol, which reads a bounded number of bytes at a time."""
 
     def get_buffer(self, size_hint: int) -> memoryview:
-        return super().get_buffer(size_hint)[:_READ_ROOM]
+        buffer: memoryview = super().get_buffer(size_hint)  # pyright: ignore
+        return buffer[:_READ_ROOM]
 
 
 _CLOSE_TIMEOUT: Final = 2.0
