@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import picows.picows as _picows
 from picows import (
@@ -51,8 +51,7 @@ class _Protocol(_make_protocol):  # type: ignore[misc]
     """picows' protocol, which reads a bounded number of bytes at a time."""
 
     def get_buffer(self, size_hint: int) -> memoryview:
-        buffer: memoryview = super().get_buffer(size_hint)  # pyright: ignore
-        return buffer[:_READ_ROOM]
+        return cast("memoryview", super().get_buffer(size_hint))[:_READ_ROOM]  # pyright: ignore
 
 
 _CLOSE_TIMEOUT: Final = 2.0
