@@ -48,10 +48,16 @@ _READ_ROOM: Final = 16 * 1024
 
 
 class _Protocol(_make_protocol):  # type: ignore[misc]
-    """picows' protocol, which reads a bounded number of bytes at a time."""
+    """picows' protocol, which reads a bounded number of bytes at a time.
+
+    Attributes:
+        room: how many; None over TLS, where what has been decrypted is lost if the client closes before it is read.
+    """
+
+    room: int | None = _READ_ROOM
 
     def get_buffer(self, size_hint: int) -> memoryview:
-        return cast("memoryview", super().get_buffer(size_hint))[:_READ_ROOM]  # pyright: ignore
+        return cast("memoryview", super().get_buffer(size_hint))[: self.room]  # pyright: ignore
 
 
 _CLOSE_TIMEOUT: Final = 2.0
@@ -460,6 +466,8 @@ def open_websocket(
         None,  # extra_headers: a client's
         2048,  # read_buffer_init_size
     )
+    if tcp.get_extra_info("ssl_object") is not None:
+        protocol.room = None
     protocol.connection_made(tcp)
     tcp.set_protocol(protocol)
     view = memoryview(_HEAD % request.headers["sec-websocket-key"].encode() + behind)
