@@ -42,9 +42,11 @@ parity: setup ## run the tests and write docs/parity.md: which test proves which
 bench: $(BENCH) ## measure madang beside its peers, and write docs/benchmarks.md (ONLY=echo-100-1 ROUNDS=3 for a part)
 	@benchmarks/servers/setup.sh || echo "bench: going on without what could not be set up" >&2
 	@$(PY) benchmarks/run.py $(if $(ONLY),--only '$(ONLY)') $(if $(SERVERS),--servers '$(SERVERS)') \
-		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS))
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(AGAIN),--again)
 ifeq ($(ONLY)$(SERVERS),)
 	@$(PY) benchmarks/growth.py
+endif
+ifneq ($(AGAIN)$(if $(ONLY)$(SERVERS),,all),)
 	@$(PY) benchmarks/report.py
 endif
 

@@ -61,6 +61,7 @@ class Results:
         saturation: the highest rate that each server sustained, and the steps that led there, or an error.
         rates: the rates of the cases that are paced.
         runs: each run, in the order in which they were done.
+        again: what was measured anew later, in place of the first figures: its date, commit, settings and cases.
     """
 
     machine: dict[str, Any]
@@ -71,8 +72,24 @@ class Results:
     saturation: dict[str, dict[str, Any]] = field(default_factory=dict)
     rates: dict[str, float] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
+    again: list[dict[str, Any]] = field(default_factory=list)
 
     # keeping
+
+    def take_over(self, later: Results) -> None:
+        """Put later figures in place of the earlier ones of the same cases, all rounds of all servers."""
+        anew = {run.case for run in later.runs}
+        self.runs = [run for run in self.runs if run.case not in anew] + later.runs
+        self.saturation = later.saturation or self.saturation
+        self.rates = later.rates or self.rates
+        self.again = [
+            {**entry, "cases": kept}
+            for entry in self.again
+            if (kept := [name for name in entry["cases"] if name not in anew])
+        ]
+        self.again.append(
+            {"date": later.date, "commit": later.commit, "settings": later.settings, "cases": sorted(anew)}
+        )
 
     def save(self, path: Path) -> None:
         """Write them; a reader never sees half of it."""

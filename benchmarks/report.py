@@ -73,6 +73,12 @@ def facts(results: Results) -> Iterator[str]:
         f"{machine['compiler']}: {_rounds(settings)}. "
         "Each figure is the median of its rounds; below it stand the lowest and the highest."
     )
+    for later in results.again:
+        names = ", ".join(f"`{name}`" for name in later["cases"])
+        yield (
+            f"Measured again on {later['date']} at commit `{later['commit']}`, {_rounds(later['settings'])}, "
+            f"in place of their first figures: {names}."
+        )
     yield ""
     entrants = [(entrant.title, entrant.language, entrant.version, entrant.settings) for entrant in results.entrants]
     yield "| Server | Language | Versions | How it is set up |"

@@ -224,6 +224,9 @@ def read_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace
     parser.add_argument("--seconds", type=float, help="how long each measurement takes (default 2)")
     parser.add_argument("--only", default="", help="cases, families or patterns such as 'echo-*', with commas between")
     parser.add_argument("--servers", default="", help="names of servers, with commas between")
+    parser.add_argument(
+        "--again", action="store_true", help="with --only: put the figures in place of those that are kept of all cases"
+    )
     parser.add_argument("--quick", action="store_true", help="once, and briefly: to see that everything works")
     parser.add_argument(
         "--output",
@@ -279,8 +282,9 @@ def main() -> int:
     """Run what the command line asks for."""
     for number in (signal.SIGINT, signal.SIGTERM):  # so that everything is ended in order
         signal.signal(number, signal.default_int_handler)
+    asked = read_arguments()
     try:
-        benchmark = prepare(read_arguments())
+        benchmark = prepare(asked)
     except (Failed, ValueError, OSError) as error:
         print(f"run.py: {error}", file=sys.stderr)
         return 2
@@ -294,6 +298,10 @@ def main() -> int:
         benchmark.results.save(benchmark.path)
         for line in summary(benchmark.results):
             print(line)
+    if asked.again:
+        kept = Results.read(HERE / "results" / "figures.json")
+        kept.take_over(benchmark.results)
+        kept.save(HERE / "results" / "figures.json")
     failed = sum(run.error is not None for run in benchmark.results.runs)
     if failed:
         print(f"{failed} of {len(benchmark.results.runs)} runs failed", file=sys.stderr)

@@ -470,7 +470,12 @@ def open_websocket(
         protocol.room = None
     protocol.connection_made(tcp)
     tcp.set_protocol(protocol)
-    view = memoryview(_HEAD % request.headers["sec-websocket-key"].encode() + behind)
+    _feed(tcp, protocol, _HEAD % request.headers["sec-websocket-key"].encode() + behind)
+
+
+def _feed(tcp: asyncio.Transport, protocol: Any, data: bytes) -> None:
+    """Let a protocol read what has been read already."""
+    view = memoryview(data)
     while view and not tcp.is_closing():
         buffer = protocol.get_buffer(len(view))
         size = min(len(buffer), len(view))
