@@ -117,8 +117,8 @@ def _membership(panel: Axes, points: Points) -> None:
     for place, (name, tone) in enumerate(tones.items()):
         panel.plot(sizes, [point[name] for point in points], "o-", color=tone, markersize=4.5)
         text = f"{name}: {wording.nanoseconds(first[name])} to {wording.nanoseconds(last[name])}"
-        panel.text(0.045, 0.47 - 0.08 * place, text, transform=panel.transAxes, color=tone, bbox=LABEL)
-    panel.set_ylim(0, max(point["disconnect"] for point in points) * 1.25)
+        panel.text(0.045, 0.92 - 0.08 * place, text, transform=panel.transAxes, color=tone, bbox=LABEL)
+    panel.set_ylim(0, max(point["disconnect"] for point in points) * 1.6)
     panel.yaxis.set_major_formatter(
         FuncFormatter(lambda value, _: wording.plain(wording.nanoseconds(value)) if value else "0")
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import picows.picows as _picows
 from picows import (
@@ -56,8 +56,8 @@ class _Protocol(_make_protocol):  # type: ignore[misc]
 
     room: int | None = _READ_ROOM
 
-    def get_buffer(self, size_hint: int) -> memoryview:
-        return cast("memoryview", super().get_buffer(size_hint))[: self.room]  # pyright: ignore
+    def get_buffer(self, size_hint: int) -> Any:
+        return super().get_buffer(size_hint)[: self.room]  # pyright: ignore
 
 
 _CLOSE_TIMEOUT: Final = 2.0
