@@ -11,7 +11,7 @@ import pytest
 from madang import ASGIApp, Server
 from tests.conformance.wire import DEADLINE, SOCKET, address, before
 from tests.hostile.raw import Raw, connection, handshake
-from tests.hosts import listening
+from tests.hosts import Host, listening
 
 POLL = address(SOCKET, "polling")
 
@@ -120,17 +120,29 @@ async def test_a_client_that_wants_no_more_is_closed() -> None:
 
 
 @pytest.mark.feature("O15")
-async def test_a_header_with_a_line_break_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("host", ["native", "uvicorn"])
+async def test_a_header_with_a_line_break_is_left_out(host: Host, caplog: pytest.LogCaptureFixture) -> None:
     """A listener that adds a header with a line break cannot split the response; the log says so."""
     io = Server()
     io.engine.on("headers", lambda headers, request: headers.append(("x-mine", "a\r\nx-theirs: b")))
-    async with listening(io) as url, connection(url) as client:
-        with caplog.at_level(logging.ERROR, "madang.hosting"):
+    async with listening(io, host) as url, connection(url) as client:
+        with caplog.at_level(logging.ERROR, "madang.engine"):
             await client.send(get(POLL))
             _, headers, _ = await answer(client)
         assert "x-mine" not in headers
         assert "x-theirs" not in headers
         assert "line break" in caplog.text
+
+
+@pytest.mark.parametrize("host", ["native", "uvicorn"])
+async def test_a_header_beyond_latin_1_is_answered(host: Host) -> None:
+    """A listener that adds what HTTP cannot carry does not leave the client without an answer."""
+    io = Server()
+    io.engine.on("headers", lambda headers, request: headers.append(("x-mine", "마당!")))
+    async with listening(io, host) as url, connection(url) as client:
+        await client.send(get(POLL))
+        status, headers, _ = await answer(client)
+        assert (status, headers["x-mine"]) == (200, "??!")
 
 
 @pytest.mark.feature("B1", "E1")

@@ -8,7 +8,6 @@ coroutines, so a host may run all of it without a task.
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable
@@ -77,7 +76,7 @@ class Engine(Listeners, Hosted):
             "pingTimeout": int(self.options.ping_timeout * 1000),
             "maxPayload": self.options.max_http_buffer_size,
         }
-        self._open_facts = b"," + _dumps(facts)[1:]
+        self._open_facts = b"," + orjson.dumps(facts)[1:]
         self.closing = False
 
     @property
@@ -206,7 +205,7 @@ class Engine(Listeners, Hosted):
         if error.code == 1 and self._answer_lingering(exchange):
             return
         self.refused(error, exchange.request)
-        body = json.dumps({"code": error.code, "message": error.message}, separators=(",", ":")).encode()
+        body = orjson.dumps({"code": error.code, "message": error.message})
         response = Response(error.status, body, "application/json")
         if error.context.get("name") not in ("INVALID_ORIGIN", "ORIGIN_REFUSED"):
             response.headers += self.cors.headers(exchange.request)
@@ -357,7 +356,7 @@ class Engine(Listeners, Hosted):
         return session
 
     def _open_packet(self, session: Session, upgrades: list[str]) -> bytes:
-        return b'0{"sid":%b,"upgrades":%b%b' % (_dumps(session.id), _dumps(upgrades), self._open_facts)
+        return b'0{"sid":%b,"upgrades":%b%b' % (orjson.dumps(session.id), orjson.dumps(upgrades), self._open_facts)
 
     def _send_ping(self, session: Session) -> None:
         if session.paused:
@@ -459,10 +458,6 @@ class Engine(Listeners, Hosted):
     def _generate_id(self) -> str:
         """20 URL-safe characters: 12 random bytes and a counter that keeps them distinct."""
         return urlsafe_b64encode(urandom(12) + (next(self._counter) & 0xFFFFFF).to_bytes(3, "big")).decode()
-
-
-def _dumps(value: Any) -> bytes:
-    return orjson.dumps(value)
 
 
 def _drop(_: Any) -> None:

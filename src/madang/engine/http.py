@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
+logger = logging.getLogger("madang.engine")
+
+_LINE_BREAK: Final = re.compile(r"[\r\n\0]").search
+
 RawHeaders = Sequence[tuple[bytes, bytes]]
+
+
+def writable(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Headers as they can be written: none with a line break, `?` for what is not Latin-1 (RFC 9110, section 5.5)."""
+    kept: list[tuple[str, str]] = []
+    for name, value in headers:
+        if _LINE_BREAK(name) or _LINE_BREAK(str(value)):
+            logger.error("the response header %r has a line break, and is left out", name)
+        else:
+            kept.append((name, str(value).encode("latin-1", "replace").decode("latin-1")))
+    return kept
 
 
 class Request:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..engine.engine import Engine
 from ..engine.host import Hosted
-from ..engine.http import Exchange, Request, Response
+from ..engine.http import Exchange, Request, Response, writable
 from ..errors import HandshakeError
 from ..transports.asgi import AsgiWebSocketTransport
 from .runtime import Runtime, runtime_of, started
@@ -153,7 +153,7 @@ async def _not_found(engine: Engine, scope: Scope, receive: Any, send: Any) -> N
 
 
 async def _respond(response: Response, send: Any) -> None:
-    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in writable(response.headers)]
     if response.status not in (204, 304):
         headers.append((b"content-length", str(len(response.body)).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})

@@ -15,7 +15,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from ..engine.engine import Engine
-from ..engine.http import Exchange, Response
+from ..engine.http import Exchange, Response, writable
 from ..tasks import start_eagerly
 from .ordinary import Ordinary
 from .site import MAX_HEAD, TOO_LARGE_HEAD, Headers, Site, remote_of
@@ -37,12 +37,8 @@ _LINES_LIMIT: Final = 256
 
 
 def _line(header: tuple[str, str]) -> bytes:
-    name, value = header
-    if "\n" in value or "\r" in value or "\n" in name or "\r" in name:
-        logger.error("the response header %r has a line break, and is left out", name)
-        return b""
-    line = f"{name}: {value}\r\n".encode("latin-1")
-    if len(_lines) < _LINES_LIMIT and len(line) < _LINES_LIMIT:
+    line = b"".join(f"{name}: {value}\r\n".encode("latin-1") for name, value in writable([header]))
+    if len(_lines) < _LINES_LIMIT and 0 < len(line) < _LINES_LIMIT:
         _lines[header] = line
     return line
 

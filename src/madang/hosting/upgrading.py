@@ -7,10 +7,10 @@ from contextlib import suppress
 from typing import Any
 
 from ..engine.engine import Engine
-from ..engine.http import Request
+from ..engine.http import Request, writable
 from ..errors import HandshakeError
 from ..tasks import start_eagerly
-from ..transports.handshake import problem_with, writable
+from ..transports.handshake import problem_with
 from ..transports.websocket import open_websocket
 from .runtime import runtime_of
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import binascii
-import re
 from base64 import b64encode
 from collections.abc import Sequence
 from hashlib import sha1
@@ -12,7 +11,6 @@ from typing import Final
 from ..engine.http import Request
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_LINE_BREAK: Final = re.compile(r"[\r\n\0]").search
 _KEY_LENGTH: Final = 24  # 16 bytes in base64
 
 
@@ -48,15 +46,6 @@ def problem_with_close(payload: bytes) -> int:
     except UnicodeDecodeError:
         return 1007
     return 0
-
-
-def writable(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Headers of the program's own as they can be written: none with a line break, `?` for what is not Latin-1."""
-    return [
-        (name, str(value).encode("latin-1", "replace").decode("latin-1"))
-        for name, value in headers
-        if not _LINE_BREAK(name) and not _LINE_BREAK(str(value))
-    ]
 
 
 def acceptance(request: Request, headers: Sequence[tuple[str, str]]) -> bytes:
