@@ -14,7 +14,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-TWINS = ("protocol/_encoded", "events/_path", "server/_arrival", "transports/_wire")
+TWINS = ("protocol/_encoded", "events/_path", "events/_arrival", "transports/_wire")
 
 
 class CompileTwins(BuildHookInterface[Any]):

@@ -12,7 +12,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any, Final
 
-TWINS: Final = ("protocol._encoded", "events._path", "server._arrival", "transports._wire")
+TWINS: Final = ("protocol._encoded", "events._path", "events._arrival", "transports._wire")
 """The compiled modules, below this package."""
 
 

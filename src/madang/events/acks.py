@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from ..errors import AckTimeout, SocketClosed
@@ -49,6 +49,15 @@ class Ack:
 def result_of(values: list[Any]) -> Any:
     """What an answer of several values is in Python: nothing is None, one is itself, more are a tuple."""
     return None if not values else values[0] if len(values) == 1 else tuple(values)
+
+
+def error_without_data(values: Sequence[Any]) -> dict[str, Any]:
+    """What an acknowledgement that cannot be sent becomes: its error without the data, or an internal error."""
+    answer: Any = values[0] if len(values) == 1 else None
+    try:
+        return {name: part for name, part in answer["error"].items() if name != "data"}
+    except (TypeError, KeyError, AttributeError):
+        return {"code": "internal_error", "message": "internal error"}
 
 
 class PendingAck:

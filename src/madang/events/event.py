@@ -5,7 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import ReservedEventName, UsageError
+from ..protocol.parser import RESERVED_EVENTS
 
 
 def event_name(event: Any) -> str | int:
@@ -19,6 +20,19 @@ def event_name(event: Any) -> str | int:
     if isinstance(event, str) or (isinstance(event, int) and not isinstance(event, bool)):
         return event
     raise UsageError(f"an event is named by text (or a whole number), not by {event!r}")
+
+
+def check_event(event: Any) -> str | int:
+    """The name of an event, if it may be emitted.
+
+    Raises:
+        ReservedEventName: it belongs to the protocol.
+        UsageError: it is no name.
+    """
+    name: str | int = event if type(event) is str else event_name(event)
+    if name in RESERVED_EVENTS:
+        raise ReservedEventName(str(name))
+    return name
 
 
 class Event(str):

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from ..adapters.adapter import BroadcastOptions
-from ..errors import OptionError, ReservedEventName, UsageError
+from ..errors import OptionError, UsageError
 from ..events.acks import PendingAcks
-from ..events.event import event_name
-from ..protocol.parser import RESERVED_EVENTS
+from ..events.event import check_event
 from ..types import Room
 
 if TYPE_CHECKING:
@@ -21,19 +20,6 @@ if TYPE_CHECKING:
 
 BROADCAST_ACK_TIMEOUT = 5.0
 """Seconds that a broadcast waits for answers unless told otherwise."""
-
-
-def check_event(event: Any) -> str | int:
-    """The name of an event, if it may be emitted.
-
-    Raises:
-        ReservedEventName: it belongs to the protocol.
-        UsageError: it is no name.
-    """
-    name: str | int = event if type(event) is str else event_name(event)
-    if name in RESERVED_EVENTS:
-        raise ReservedEventName(str(name))
-    return name
 
 
 def as_rooms(rooms: tuple[Any, ...]) -> tuple[Room, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..engine.session import Session
 from ..engine.transport import FORCED_CLOSE
 from ..errors import ConnectError, PacketError, UsageError
+from ..events.arrival import Arrival
 from ..protocol.binary import Reconstruction
 from ..protocol.parser import (
     ACK,
@@ -23,7 +24,6 @@ from ..protocol.parser import (
 )
 from ..protocol.socketio import DefaultParser
 from ..tasks import FAILURES, raise_if_cancelled
-from .arrival import Arrival
 from .refusal import Refusal
 from .socket import Socket
 
@@ -56,6 +56,11 @@ class Connection(Arrival):
         self._waiting: tuple[asyncio.Task[Any], ...] = ()
         self._main = None
         self._partial = None
+
+    @property
+    def hub(self) -> Server:
+        """The server; see `Arrival`."""
+        return self.server
 
     # what the session calls
 

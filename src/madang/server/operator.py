@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ..adapters.adapter import BroadcastOptions
 from ..errors import SocketClosed
 from ..events.acks import PendingAck
-from .broadcast import BroadcastOperator, Operators, check_event
+from ..events.event import check_event
+from .broadcast import BroadcastOperator, Operators
 
 if TYPE_CHECKING:
     from .socket import Socket

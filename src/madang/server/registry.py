@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..errors import HandlerError
-from ..events.event import event_name
+from ..events.event import check_event, event_name
 from ..events.handlers import Handler, HandlerTable
 from ..events.registering import Registering
-from .broadcast import check_event
 
 if TYPE_CHECKING:
     from .server import Server

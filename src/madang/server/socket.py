@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from ..adapters.adapter import BroadcastOptions
 from ..engine.transport import FORCED_CLOSE, SERVER_SHUTTING_DOWN
 from ..errors import UsageError
+from ..events.acks import error_without_data
+from ..events.event import check_event
 from ..events.handlers import Handler, called
+from ..events.listening import Listening
 from ..protocol.encoded import Encoded
 from ..protocol.parser import CONNECT, DISCONNECT, Packet
 from ..protocol.socketio import DefaultParser
 from ..tasks import FAILURES, raise_if_cancelled
 from ..types import Room
-from .broadcast import BroadcastOperator, Operators, as_rooms, check_event
+from .broadcast import BroadcastOperator, Operators, as_rooms
 from .handshake import Handshake
-from .listening import Listening
 from .operator import SocketOperator
 
 if TYPE_CHECKING:
@@ -73,10 +75,14 @@ class Socket(Listening, Operators):
         "gone",
         "handshake",
         "id",
+        "namespace",
     )
 
+    LIFE = ("disconnecting", "disconnect", "error")
+
     def __init__(self, namespace: Namespace, connection: Connection, auth: Any) -> None:
-        super().__init__(namespace)
+        super().__init__(namespace.handlers)
+        self.namespace = namespace
         self.id = namespace.server.generate_socket_id()
         self.connection = connection
         self.handshake = Handshake(connection.session.request, auth)
@@ -356,13 +362,7 @@ class Socket(Listening, Operators):
             self.write = self.connection.session.write if self._outgoing is None else self._write_told
 
     def _write_told(self, encoded: Encoded) -> None:
-        if encoded.event is not None:
-            for listener in tuple(self._outgoing or ()):
-                try:
-                    args = encoded.event
-                    listener.function(*(args if listener.arity is None else args[: listener.arity]))
-                except Exception as error:
-                    self._owner.handler_failed(error, self, encoded.event[0])
+        self._tell_outgoing(encoded)
         self.connection.session.write(encoded)
 
     def _fail_acks(self, reason: str) -> None:
@@ -406,22 +406,15 @@ class Socket(Listening, Operators):
             self._rooms = None
         self._release()
 
-    async def _run_life(self, handler: Handler, event: str, args: tuple[Any, ...]) -> None:
-        values = args if handler.arity is None else args[: handler.arity]
-        try:
-            waiting = handler.function(self, *values) if handler.takes_socket else handler.function(*values)
-            if isawaitable(waiting):
-                await waiting
-        except FAILURES as error:
-            raise_if_cancelled(error)
-            self._owner.handler_failed(error, self, event)
-            self._local_error(error)
-
     # what the dispatcher asks
 
     @property
     def _owner(self) -> Server:
         return self.namespace.server
+
+    @property
+    def _overlap(self) -> bool:
+        return self.namespace.server.options.concurrent
 
     def acknowledge(self, ack_id: int, values: Sequence[Any]) -> None:
         """Send an acknowledgement; from another thread, in the server's loop."""
@@ -437,7 +430,7 @@ class Socket(Listening, Operators):
             encoded = namespace.server.parser.encode_ack(namespace.name, values, ack_id)
         except UsageError as error:
             self._owner.handler_failed(error, self, "ack")
-            failure = _error_without_data(values)
+            failure = error_without_data(values)
             encoded = namespace.server.parser.encode_ack(namespace.name, ({"error": failure},), ack_id)
         self.write(encoded)
 
@@ -482,15 +475,6 @@ class Socket(Listening, Operators):
     def _queue_reached_end(self) -> None:
         self._finish()
         self._release()
-
-
-def _error_without_data(values: Sequence[Any]) -> dict[str, Any]:
-    """What an acknowledgement that cannot be sent becomes: its error without the data, or an internal error."""
-    answer: Any = values[0] if len(values) == 1 else None
-    try:
-        return {name: part for name, part in answer["error"].items() if name != "data"}
-    except (TypeError, KeyError, AttributeError):
-        return {"code": "internal_error", "message": "internal error"}
 
 
 def _drop(_: Encoded) -> None:

@@ -2,24 +2,53 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..compiled import COMPILED, twin
 from ..errors import PacketError
 from ..protocol.binary import Reconstruction
-from ..protocol.parser import Packet
+from ..protocol.parser import Packet, Parser
+from .dispatch import Dispatcher
 
-if TYPE_CHECKING:
-    from .socket import Socket
+
+class Deadlines(Protocol):
+    """Those whose announced attachments have not all come, each with a deadline."""
+
+    def add(self, key: Arrival) -> None:
+        """Its attachments are due."""
+        ...
+
+    def discard(self, key: Arrival) -> None:
+        """They have come, or nobody waits for them any more."""
+        ...
+
+
+class Hub(Protocol):
+    """What all connections of a server or client share."""
+
+    @property
+    def parser(self) -> Parser:
+        """What turns text into packets."""
+        ...
+
+    @property
+    def attachments(self) -> Deadlines:
+        """The connections that wait for attachments."""
+        ...
 
 
 class Arrival:
-    """The head of an event for ``/`` is read here, all else by the parser; the base of `Connection`."""
+    """The head of an event for ``/`` is read here, all else by the parser; the base of a connection, at either end."""
 
     __slots__ = ("_main", "_partial")
 
-    _main: Socket | None
+    _main: Dispatcher | None
     _partial: tuple[Packet, Reconstruction] | None
+
+    @property
+    def hub(self) -> Hub:
+        """What the connection shares with others."""
+        raise NotImplementedError
 
     def on_text(self, packet: bytes) -> None:
         """A message of text: one packet, or the head of one with attachments."""
@@ -51,9 +80,9 @@ class Arrival:
         raise NotImplementedError
 
     def violated(self, error: Exception) -> None:
-        """The client broke the protocol."""
+        """The peer broke the protocol."""
         raise NotImplementedError
 
 
 if not TYPE_CHECKING and COMPILED:
-    Arrival = twin("server._arrival").Arrival
+    Arrival = twin("events._arrival").Arrival

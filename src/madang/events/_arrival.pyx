@@ -8,7 +8,7 @@ import msgspec
 from ..errors import PacketError
 from ..protocol.parser import RESERVED_EVENTS
 
-from ..events._path cimport EventPath
+from ._path cimport EventPath
 
 cdef enum:
     PLACES = 9  # attachments of an event that is taken the short way
@@ -102,10 +102,10 @@ cdef class Arrival:
     cdef bint _begin(self, bytes payload, int count, long long ack_id) except -1:
         """The head of an event with attachments came; False if it takes the longer way."""
         cdef BinaryEvent event = BinaryEvent.__new__(BinaryEvent)
-        if count > self.server.parser.max_attachments or not event.fill(payload, count, ack_id):
+        if count > self.hub.parser.max_attachments or not event.fill(payload, count, ack_id):
             return False
         self._partial = event
-        self.server.attachments.add(self)
+        self.hub.attachments.add(self)
         return True
 
     def on_binary(self, bytes data not None):
@@ -122,7 +122,7 @@ cdef class Arrival:
         if event.come < event.count:
             return
         self._partial = None
-        self.server.attachments.discard(self)
+        self.hub.attachments.discard(self)
         main = self._main
         if main is None:  # it has left while the attachments came
             return

@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from inspect import isawaitable
+from typing import Any, ClassVar, TypeVar
 
 from ..errors import HandlerError
-from ..events.dispatch import Dispatcher
-from ..events.event import event_name
-from ..events.handlers import Handler
-from ..events.registering import Registering
-from .broadcast import check_event
-
-if TYPE_CHECKING:
-    from .namespace import Namespace
+from ..protocol.encoded import Encoded
+from ..tasks import FAILURES, raise_if_cancelled
+from .dispatch import Dispatcher
+from .event import check_event, event_name
+from .handlers import Handler, HandlerTable
+from .registering import Registering
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-OWN_LIFE: Final = ("disconnecting", "disconnect", "error")
-"""What a socket's `on` keeps for itself: the socket's end, and errors on the server's side."""
-
 
 class Listening(Dispatcher, Registering):
-    """The part of a socket that is listened to; its base.
+    """The part of a socket that is listened to; the base of the server's and the client's.
 
     Args:
-        namespace: the namespace of the socket.
+        shared: the handlers of all sockets in the namespace.
     """
 
-    __slots__ = ("_life", "_outgoing", "namespace")
+    __slots__ = ("_life", "_outgoing")
 
-    def __init__(self, namespace: Namespace) -> None:
-        super().__init__(namespace.handlers)
-        self.namespace = namespace
+    LIFE: ClassVar[tuple[str, ...]] = ()
+    """What `on` keeps for the socket's own life; every other name is an event of the peer."""
+
+    def __init__(self, shared: HandlerTable) -> None:
+        super().__init__(shared)
         self._life: dict[str, list[Handler]] | None = None
         self._outgoing: list[Handler] | None = None
+
+    @property
+    def _overlap(self) -> bool:
+        """Whether handlers may overlap unless told otherwise."""
+        raise NotImplementedError
 
     def refresh_write(self) -> None:
         """Listeners of what goes out came or went."""
@@ -47,7 +50,7 @@ class Listening(Dispatcher, Registering):
     def off(self, event: str | int, handler: Callable[..., Any] | None = None) -> None:
         """Remove a handler of this socket, or all of an event."""
         event = event_name(event)
-        if event in OWN_LIFE:
+        if event in self.LIFE:
             life = self._life or {}
             kept = [] if handler is None else [h for h in life.get(str(event), ()) if h.original != handler]
             life[str(event)] = kept
@@ -68,9 +71,9 @@ class Listening(Dispatcher, Registering):
         return [*(self._own or ()), *(name for name, handlers in (self._life or {}).items() if handlers)]
 
     def _register(self, event: str | int, handler: Any, *, concurrent: bool | None = None, **how: Any) -> None:
-        overlap = self.namespace.server.options.concurrent if concurrent is None else concurrent
+        overlap = self._overlap if concurrent is None else concurrent
         event = event_name(event)
-        if event in OWN_LIFE:
+        if event in self.LIFE:
             if self._life is None:
                 self._life = {}
             self._life.setdefault(str(event), []).append(
@@ -117,7 +120,7 @@ class Listening(Dispatcher, Registering):
         return [handler.original for handler in (self._own.any if self._own is not None else ())]
 
     def on_any_outgoing(self, listener: F) -> F:
-        """Call `listener(event, *args)`, a plain function, for every event sent to this client. Also a decorator."""
+        """Call `listener(event, *args)`, a plain function, for every event that is sent. Also a decorator."""
         self._outgoing = [*(self._outgoing or ()), Handler("*", listener, takes_socket=False, from_client=False)]
         self.refresh_write()
         return listener
@@ -137,3 +140,26 @@ class Listening(Dispatcher, Registering):
     def listeners_any_outgoing(self) -> list[Callable[..., Any]]:
         """The listeners of `on_any_outgoing`, in order."""
         return [handler.original for handler in self._outgoing or ()]
+
+    def _tell_outgoing(self, encoded: Encoded) -> None:
+        """Tell the listeners of what goes out."""
+        args = encoded.event
+        if args is None:
+            return
+        for listener in tuple(self._outgoing or ()):
+            try:
+                listener.function(*(args if listener.arity is None else args[: listener.arity]))
+            except Exception as error:
+                self._owner.handler_failed(error, self, args[0])
+
+    async def _run_life(self, handler: Handler, event: str, args: tuple[Any, ...]) -> None:
+        """Call a handler of the socket's life."""
+        values = args if handler.arity is None else args[: handler.arity]
+        try:
+            waiting = handler.function(self, *values) if handler.takes_socket else handler.function(*values)
+            if isawaitable(waiting):
+                await waiting
+        except FAILURES as error:
+            raise_if_cancelled(error)
+            self._owner.handler_failed(error, self, event)
+            self._local_error(error)
