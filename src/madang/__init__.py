@@ -17,6 +17,7 @@
 """
 
 from .adapters import Adapter, MemoryAdapter
+from .client import Client, ClientSocket, EventStream, Manager, Received, SyncClient, connect
 from .engine import CookieOptions, CorsOptions, Engine, Request, Session
 from .errors import (
     AckTimeout,

@@ -7,6 +7,7 @@
     │   ├── OptionError
     │   ├── HandlerError
     │   ├── EncodeError
+    │   │   └── PayloadTooLarge
     │   └── ReservedEventName
     ├── ProtocolError
     │   ├── PacketError
@@ -15,6 +16,9 @@
     ├── EventError
     │   └── EventInvalid
     ├── AckTimeout
+    ├── WaitTimeout
+    ├── BufferFull
+    ├── ConnectionFailed
     └── SocketClosed
 
 `UsageError` is the caller's fault and is raised at once, where the mistake is made. `ProtocolError` is the peer's
@@ -44,6 +48,23 @@ class HandlerError(UsageError, TypeError):
 
 class EncodeError(UsageError, TypeError):
     """A value cannot be sent: JSON has no form for it, or it holds itself."""
+
+
+class PayloadTooLarge(EncodeError):
+    """A message is larger than the server has said it will take; it was not sent.
+
+    Attributes:
+        size: its bytes on the wire.
+        limit: the server's `maxPayload`, in bytes.
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(
+            f"a message of {size} bytes is more than the {limit} that the server takes; "
+            "send it in parts, or raise max_http_buffer_size on the server"
+        )
+        self.size = size
+        self.limit = limit
 
 
 class ReservedEventName(UsageError, ValueError):
@@ -157,6 +178,56 @@ class AckTimeout(MadangError, TimeoutError):
     def __init__(self, message: str = "operation has timed out", responses: list[Any] | None = None) -> None:
         super().__init__(message)
         self.responses: list[Any] = responses if responses is not None else []
+
+
+class WaitTimeout(MadangError, TimeoutError):
+    """What was waited for did not come in time."""
+
+
+class BufferFull(MadangError):
+    """More bytes wait for the server than `outbound_limit` allows; the event was not taken.
+
+    Attributes:
+        waiting: bytes that wait.
+        limit: the option.
+    """
+
+    def __init__(self, waiting: int, limit: int) -> None:
+        super().__init__(
+            f"{waiting} bytes wait for the server, and outbound_limit is {limit}; "
+            "await client.drained() between emits, emit less, or make it volatile"
+        )
+        self.waiting = waiting
+        self.limit = limit
+
+
+class ConnectionFailed(MadangError, ConnectionError):
+    """A client could not reach its server, or lost it in a disorderly way.
+
+    Attributes:
+        message: what failed: ``"polling error"``, ``"websocket error"``, ``"parse error"`` or ``"timeout"``.
+        description: why, as far as is known.
+        transport: the transport that was tried, or None.
+        status: the HTTP status that the server answered with, or None.
+        retryable: whether it makes sense to try again; not after the server has refused this client (401, 403, or the
+            engine's error codes 4 and 5).
+    """
+
+    def __init__(
+        self,
+        message: str,
+        description: str | None = None,
+        *,
+        transport: str | None = None,
+        status: int | None = None,
+        retryable: bool = True,
+    ) -> None:
+        super().__init__(f"{message}: {description}" if description else message)
+        self.message = message
+        self.description = description
+        self.transport = transport
+        self.status = status
+        self.retryable = retryable
 
 
 class SocketClosed(MadangError):

@@ -61,6 +61,11 @@ class Tasks:
         task.add_done_callback(self._running.discard)
         return task
 
+    def own(self, task: asyncio.Task[Any]) -> None:
+        """Take care of a task that was started elsewhere."""
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
     async def finish(self, timeout: float) -> None:
         """Wait for all of them, for `timeout` seconds; then cancel what is left and wait for that."""
         loop = asyncio.get_running_loop()
@@ -68,7 +73,7 @@ class Tasks:
         while (pending := self._others()) and (left := deadline - loop.time()) > 0:
             await asyncio.wait(pending, timeout=left)  # one that ends may start another
         for task in pending:
-            task.cancel("the server is shutting down")
+            task.cancel("its owner is closing")
         if pending:
             await asyncio.wait(pending, timeout=1.0)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar, overload
 
+from ..errors import HandlerError
 from .handlers import require_name
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -22,6 +23,9 @@ class Registering:
     def on(self, event: str | int, handler: F, *, concurrent: bool | None = None, thread: bool = False) -> F: ...
     def on(self, event: str | int, handler: Any = None, *, concurrent: bool | None = None, thread: bool = False) -> Any:
         """Handle an event. Also a decorator.
+
+        On a client: besides the server's events there are ``connect``, ``disconnect`` (reason, description) and
+        ``connect_error`` (error).
 
         On a server or namespace: for all sockets, and the socket is the handler's first argument. Besides clients'
         events there are ``connection`` (also ``connect``), ``disconnecting``, ``disconnect`` and ``new_namespace``, and
@@ -58,6 +62,23 @@ class Registering:
             return partial(self.once, event)
         self._register(event, handler, once=True)
         return handler
+
+    def event(self, handler: F) -> F:
+        """Handle the event that is named like the function. A decorator without arguments; see `on`."""
+        self._register(handler.__name__, handler)
+        return handler
+
+    def add_handlers(self, handlers: object) -> None:
+        """Register the methods of an object: ``on_<event>`` handles the event of that name; see `on`.
+
+        Raises:
+            HandlerError: the object has no such method.
+        """
+        names = [name for name in dir(handlers) if name.startswith("on_")]
+        if not names:
+            raise HandlerError(f"{type(handlers).__name__} has no method on_<event>")
+        for name in names:
+            self._register(name.removeprefix("on_"), getattr(handlers, name))
 
     def _register(self, event: str | int, handler: Any, *, concurrent: bool | None = None, **how: Any) -> None:
         raise NotImplementedError

@@ -7,6 +7,8 @@ from cpython.list cimport PyList_GET_SIZE
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
+from os import urandom as _urandom
+
 from .engineio import SEPARATOR, encode_binary
 
 
@@ -29,7 +31,23 @@ cdef extern from *:
         for (int i = 0; i < 8; i++) at[2 + i] = (uint8_t)((uint64_t)size >> (56 - 8 * i));
         return 10;
     }
+
+    static inline void mask(uint8_t *into, const uint8_t *from, Py_ssize_t size, const uint8_t *key) {
+        uint8_t twice[8];
+        uint64_t wide, word;
+        Py_ssize_t i = 0;
+        memcpy(twice, key, 4);
+        memcpy(twice + 4, key, 4);
+        memcpy(&wide, twice, 8);
+        for (; i + 8 <= size; i += 8) {
+            memcpy(&word, from + i, 8);
+            word ^= wide;
+            memcpy(into + i, &word, 8);
+        }
+        for (; i < size; i++) into[i] = from[i] ^ key[i & 3];
+    }
     """
+    void mask(uint8_t *into, const uint8_t *source, Py_ssize_t size, const uint8_t *key) nogil
     Py_ssize_t frame_head(uint8_t *at, int opcode, Py_ssize_t size) nogil
 
 
@@ -52,6 +70,36 @@ cpdef bytes websocket_frame(int opcode, bytes data):
     cdef bytes frame = PyBytes_FromStringAndSize(NULL, length + size)
     memcpy(PyBytes_AS_STRING(frame), head, length)
     memcpy(PyBytes_AS_STRING(frame) + length, PyBytes_AS_STRING(data), size)
+    return frame
+
+
+cdef enum:
+    KEYS = 4096
+
+cdef object urandom = _urandom
+cdef bytes keys = b""
+cdef Py_ssize_t keys_used = 0
+
+
+cpdef bytes masked_frame(int opcode, bytes data):
+    """A finished client-to-server WebSocket frame; see `encoded.masked_frame`."""
+    global keys, keys_used
+    cdef uint8_t head[10]
+    cdef uint8_t key[4]
+    cdef uint8_t *to
+    cdef uint8_t *source = <uint8_t *>PyBytes_AS_STRING(data)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data), length = frame_head(head, opcode, size)
+    cdef bytes frame = PyBytes_FromStringAndSize(NULL, length + 4 + size)
+    if keys_used >= PyBytes_GET_SIZE(keys):
+        keys = urandom(KEYS)  # drawn many at a time, and each used once
+        keys_used = 0
+    memcpy(key, PyBytes_AS_STRING(keys) + keys_used, 4)
+    keys_used += 4
+    head[1] |= 0x80
+    to = <uint8_t *>PyBytes_AS_STRING(frame)
+    memcpy(to, head, length)
+    memcpy(to + length, key, 4)
+    mask(to + length + 4, source, size, key)
     return frame
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from os import urandom
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -26,6 +27,26 @@ def websocket_frame(opcode: int, data: bytes) -> bytes:
     if size < 65536:
         return bytes((0x80 | opcode, 126)) + size.to_bytes(2, "big") + data
     return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big") + data
+
+
+def masked_frame(opcode: int, data: bytes) -> bytes:
+    """A finished client-to-server WebSocket frame: FIN set, masked (RFC 6455, sections 5.2 and 5.3).
+
+    Args:
+        opcode: 1 for text, 2 for binary, 8 for close, 10 for pong; with 64 added, the data is compressed.
+        data: the frame's payload.
+    """
+    size = len(data)
+    if size < 126:
+        head = bytes((0x80 | opcode, 0x80 | size))
+    elif size < 65536:
+        head = bytes((0x80 | opcode, 0x80 | 126)) + size.to_bytes(2, "big")
+    else:
+        head = bytes((0x80 | opcode, 0x80 | 127)) + size.to_bytes(8, "big")
+    key = urandom(4)  # which nobody may be able to predict
+    mask = (key * (size // 4 + 1))[:size]
+    masked = int.from_bytes(data, "little") ^ int.from_bytes(mask, "little")
+    return head + key + masked.to_bytes(size, "little")
 
 
 class Encoded(msgspec.Struct, gc=False):
@@ -85,6 +106,7 @@ class AckEncoder:
 if not TYPE_CHECKING and COMPILED:
     AckEncoder = twin("protocol._encoded").AckEncoder
     Encoded = twin("protocol._encoded").Encoded
+    masked_frame = twin("protocol._encoded").masked_frame
     websocket_frame = twin("protocol._encoded").websocket_frame
 
 

@@ -31,12 +31,17 @@ class DefaultParser:
         default: see `JsonEncoder`.
     """
 
-    __slots__ = ("_encoder", "ack_encoder", "max_attachments")
+    __slots__ = ("_default", "_encoder", "ack_encoder", "max_attachments")
 
     def __init__(self, max_attachments: int = 10, default: Callable[[Any], Any] | None = None) -> None:
+        self._default = default
         self._encoder = JsonEncoder(default)
         self.ack_encoder = AckEncoder(orjson.dumps, self._encoder, OPTIONS) if COMPILED else None
         self.max_attachments = max_attachments
+
+    def copy(self) -> DefaultParser:
+        """A parser with the same settings; an encoder keeps state while it works, so threads do not share one."""
+        return DefaultParser(self.max_attachments, self._default)
 
     def encode_event(
         self, namespace: str, args: Sequence[Any], ack_id: int | None = None, compress: bool = True

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from ..errors import HandlerError
 from ..events.event import check_event, event_name
 from ..events.handlers import Handler, HandlerTable
 from ..events.registering import Registering
@@ -39,23 +38,6 @@ class HandlerRegistry(Registering):
             self.life[str(name)][:] = kept
         else:
             self.handlers.remove(event, handler)
-
-    def event(self, handler: F) -> F:
-        """Handle the event that is named like the function. A decorator without arguments; see `on`."""
-        self._register(handler.__name__, handler)
-        return handler
-
-    def add_handlers(self, handlers: object) -> None:
-        """Register the methods of an object: ``on_<event>`` handles the event of that name; see `on`.
-
-        Raises:
-            HandlerError: the object has no such method.
-        """
-        names = [name for name in dir(handlers) if name.startswith("on_")]
-        if not names:
-            raise HandlerError(f"{type(handlers).__name__} has no method on_<event>")
-        for name in names:
-            self._register(name.removeprefix("on_"), getattr(handlers, name))
 
     def on_any(self, listener: F) -> F:
         """Call `listener(socket, event, *args)` for every event before its handlers. Also a decorator.

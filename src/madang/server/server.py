@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import logging
 import re
-import threading
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import fields
-from inspect import isawaitable
 from os import urandom
 from typing import Any, TypeVar, Unpack, cast, overload
 
@@ -20,11 +17,10 @@ from ..engine.host import Hosted
 from ..engine.http import Request
 from ..engine.options import EngineOptions, refuse_unknown
 from ..engine.session import Session
-from ..errors import HandshakeError, OptionError, UsageError
+from ..errors import HandshakeError, OptionError
 from ..events.handlers import Handler, called
-from ..protocol.parser import Parser
+from ..events.owner import EventOwner
 from ..protocol.socketio import DefaultParser
-from ..tasks import FAILURES, Tasks, raise_if_cancelled
 from .broadcast import BroadcastOperator, NamespaceOperators
 from .connection import Connection
 from .dynamic import Decide, ParentNamespace, template
@@ -36,10 +32,8 @@ from .socket import END_GRACE, Socket
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-logger = logging.getLogger("madang.server")
 
-
-class Server(NamespaceOperators, HandlerRegistry, Hosted):
+class Server(NamespaceOperators, HandlerRegistry, EventOwner, Hosted):
     """A Socket.IO server. Its own `on`, `use`, `emit`, `to` … mean the main namespace, ``/``.
 
     ::
@@ -61,26 +55,21 @@ class Server(NamespaceOperators, HandlerRegistry, Hosted):
         OptionError: an unknown option, or a value out of range.
     """
 
+    logger = logging.getLogger("madang.server")
+
     def __init__(self, **options: Unpack[ServerKeywords]) -> None:
         given = cast("dict[str, Any]", {"path": "/socket.io/", **options})
         refuse_unknown(given, EngineOptions, ServerOptions)
         own = {field.name for field in fields(ServerOptions)}
         self.options = ServerOptions(**{name: value for name, value in given.items() if name in own})
         self._engine = Engine(**cast("Any", {name: value for name, value in given.items() if name not in own}))
-        self.parser: Parser = self.options.parser or DefaultParser(
-            self.options.max_attachments, self.options.json_default
-        )
-        self.tasks = Tasks()
-        self._background = Tasks()
+        super().__init__(self.options.parser or DefaultParser(self.options.max_attachments, self.options.json_default))
         self.connections: set[Connection] = set()
         self.namespaces: dict[str, Namespace] = {}
         self._parents: list[ParentNamespace] = []
         self._refusal_handlers: list[Handler] = []
-        self._error_handlers: list[Handler] = []
         self._server_side: dict[str, list[Handler]] = {}
         self._counter = itertools.count()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: int | None = None
         timetable = self._engine.timetable
         patience = self._engine.options.ping_interval + self._engine.options.ping_timeout
         self.connects = timetable.lane(self.options.connect_timeout, Connection.connect_timed_out)
@@ -201,18 +190,6 @@ class Server(NamespaceOperators, HandlerRegistry, Hosted):
         """Ask `middleware(socket)` about each client of the main namespace; see `Namespace.use`."""
         return self.main.use(middleware)
 
-    def on_error(self, handler: F) -> F:
-        """Tell `handler(error, socket, event)` of each exception that a handler has raised. A decorator."""
-        self._error_handlers.append(Handler("error", handler, takes_socket=False, from_client=False))
-        return handler
-
-    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        """Run a coroutine in the background until it ends or the server closes, which cancels it.
-
-        An exception in it is logged and given to `on_error`. Must be called in the server's loop.
-        """
-        self._background.start(self._wait(coroutine, "background task"))
-
     def on_server_side(self, event: str) -> Callable[[F], F]:
         """Hear what other servers of the cluster send with `server_side_emit`. A decorator."""
 
@@ -241,13 +218,6 @@ class Server(NamespaceOperators, HandlerRegistry, Hosted):
         for socket in self.main.sockets.values():
             socket.refresh_dispatch()
 
-    def handler_failed(self, error: BaseException, socket: Any, event: str | int) -> None:
-        """Log what a handler has raised, once, and tell `on_error`."""
-        where = f" in {socket.nsp} for {socket.id}" if socket is not None else ""
-        logger.error("the handler of %r%s failed", event, where, exc_info=error)
-        for handler in self._error_handlers:
-            self._call(handler, (error, socket, event), None)
-
     def refused(self, refusal: Refusal) -> None:
         """Tell the ``connect_error`` handlers."""
         for handler in self._refusal_handlers:
@@ -256,32 +226,6 @@ class Server(NamespaceOperators, HandlerRegistry, Hosted):
     def _handshake_refused(self, error: HandshakeError, request: Request) -> None:
         self._remember_loop()
         self.refused(Refusal(request, error.code, error.message, error.context))
-
-    def _call(self, handler: Handler, args: tuple[Any, ...], event: str | None) -> None:
-        values = args
-        if handler.arity is not None:
-            values = args[: handler.arity + int(handler.takes_socket)]
-        try:
-            waiting = handler.function(*values)
-        except FAILURES as error:
-            raise_if_cancelled(error)
-            self._hook_failed(error, event)
-        else:
-            if isawaitable(waiting):
-                self.tasks.start(self._wait(waiting, event))
-
-    async def _wait(self, waiting: Any, event: str | None) -> None:
-        try:
-            await waiting
-        except FAILURES as error:
-            raise_if_cancelled(error)
-            self._hook_failed(error, event)
-
-    def _hook_failed(self, error: BaseException, event: str | None) -> None:
-        if event is None:  # an error handler's own error goes no further
-            logger.error("an error handler failed", exc_info=error)
-        else:
-            self.handler_failed(error, None, event)
 
     # connections
 
@@ -292,48 +236,11 @@ class Server(NamespaceOperators, HandlerRegistry, Hosted):
         self.connects.add(connection)
         session.receive_with(connection)
 
-    def _remember_loop(self) -> None:
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self._loop = loop
-            self._thread = threading.get_ident()
-
     def connection_ended(self, connection: Connection) -> None:
         """Forget a connection."""
         self.connections.discard(connection)
         self.connects.discard(connection)
         self.attachments.discard(connection)
-
-    def in_other_thread(self) -> bool:
-        """Whether the caller runs in another thread than the server's loop."""
-        return self._thread is not None and threading.get_ident() != self._thread
-
-    def parser_here(self) -> Parser:
-        """The parser for the calling thread: an encoder keeps state while it works, so another thread gets its own."""
-        if self.in_other_thread() and type(self.parser) is DefaultParser:
-            return DefaultParser(self.options.max_attachments, self.options.json_default)
-        return self.parser
-
-    def require_own_thread(self, name: str) -> None:
-        """Refuse what can only be awaited in the server's loop.
-
-        Raises:
-            UsageError: the caller runs in another thread.
-        """
-        if self.in_other_thread():
-            raise UsageError(f"{name} waits in the server's loop and cannot be called from another thread")
-
-    def in_loop(self, function: Callable[..., object], *args: Any) -> None:
-        """Call `function(*args)`: at once in the server's own thread, else in its loop after what was asked before."""
-        if self.in_other_thread():
-            self.call_in_loop(function, *args)
-        else:
-            function(*args)
-
-    def call_in_loop(self, function: Callable[..., object], *args: Any) -> None:
-        """Call `function(*args)` in the server's loop, after what was asked for before."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(function, *args)
 
     def generate_socket_id(self) -> str:
         """20 URL-safe characters, unlike the session's id, which stays a secret."""

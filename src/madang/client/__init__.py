@@ -1,0 +1,9 @@
+"""The Socket.IO client, asyncio and blocking."""
+
+from .client import Client, connect
+from .manager import Manager
+from .socket import ClientSocket
+from .stream import EventStream, Received
+from .sync import SyncClient
+
+__all__ = ["Client", "ClientSocket", "EventStream", "Manager", "Received", "SyncClient", "connect"]

@@ -1,0 +1,99 @@
+"""Events that are sent again until they are answered: one at a time, in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from ..errors import AckTimeout, SocketClosed
+
+if TYPE_CHECKING:
+    from .socket import ClientSocket
+
+
+class _Entry:
+    __slots__ = ("args", "compress", "future", "pending", "timeout", "tries")
+
+    def __init__(self, args: tuple[Any, ...], timeout: float | None, compress: bool) -> None:
+        self.args = args
+        self.timeout = timeout
+        self.compress = compress
+        self.tries = 0
+        self.pending = False
+        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.future.add_done_callback(_mark_retrieved)
+
+
+class RetryQueue:
+    """What a socket with the option `retries` has to send.
+
+    Args:
+        socket: the socket.
+        retries: how often an event is sent again.
+    """
+
+    __slots__ = ("_entries", "_retries", "_socket")
+
+    def __init__(self, socket: ClientSocket, retries: int) -> None:
+        self._socket = socket
+        self._retries = retries
+        self._entries: deque[_Entry] = deque()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, args: tuple[Any, ...], timeout: float | None, compress: bool) -> asyncio.Future[Any]:
+        """Send an event once those before it are done; its answer, or `AckTimeout` after the last try."""
+        entry = _Entry(args, timeout, compress)
+        self._entries.append(entry)
+        self.go_on(again=False)
+        return entry.future
+
+    def go_on(self, *, again: bool) -> None:
+        """Send the first one.
+
+        Args:
+            again: even if it is on its way already, as after a new connection.
+        """
+        while self._entries and self._entries[0].future.cancelled():
+            self._entries.popleft()
+        if not self._socket.is_connected or not self._entries:
+            return
+        entry = self._entries[0]
+        if entry.pending and not again:
+            return
+        entry.pending = True
+        entry.tries += 1
+        number = entry.tries
+        answer = self._socket.send_once(entry.args, entry.timeout, entry.compress)
+        answer.add_done_callback(lambda future: self._answered(entry, number, future))
+
+    def fail(self, reason: str) -> None:
+        """Nothing will be sent any more."""
+        entries, self._entries = self._entries, deque()
+        for entry in entries:
+            if not entry.future.done():
+                entry.future.set_exception(SocketClosed(reason))
+
+    def _answered(self, entry: _Entry, number: int, answer: asyncio.Future[Any]) -> None:
+        if not self._entries or self._entries[0] is not entry or number != entry.tries:
+            return  # an answer to an earlier try has been enough
+        error = None if answer.cancelled() else answer.exception()
+        entry.pending = False
+        if answer.cancelled() or error is None:
+            self._entries.popleft()
+            if not entry.future.done():
+                entry.future.set_result(None if answer.cancelled() else answer.result())
+        elif entry.tries > self._retries:
+            self._entries.popleft()
+            if not entry.future.done():
+                entry.future.set_exception(error if isinstance(error, SocketClosed) else AckTimeout())
+        elif isinstance(error, SocketClosed):
+            return  # the next connection sends it again
+        self.go_on(again=False)
+
+
+def _mark_retrieved(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()

@@ -1,0 +1,141 @@
+"""A client's events as a stream, for those who would rather ask for the next one than be called."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import SocketClosed, WaitTimeout
+from ..events.acks import Ack
+from ..events.dispatch import QUEUE_BYTES, QUEUE_LIMIT
+
+if TYPE_CHECKING:
+    from .socket import ClientSocket
+
+FULL: Final = QUEUE_LIMIT
+"""Events that may wait in a stream before reading from the server stops."""
+
+
+class Received:
+    """An event that has come.
+
+    Attributes:
+        name: its name.
+        args: its arguments.
+        ack: answers it, if the server asked for an answer and no handler has given one.
+    """
+
+    __slots__ = ("ack", "args", "name", "size")
+
+    def __init__(self, name: str | int, args: tuple[Any, ...], ack: Ack, size: int) -> None:
+        self.name = name
+        self.args = args
+        self.ack = ack
+        self.size = size
+
+    @property
+    def data(self) -> Any:
+        """The arguments as one value: nothing is None, one is itself, more are a tuple."""
+        return None if not self.args else self.args[0] if len(self.args) == 1 else self.args
+
+    def __repr__(self) -> str:
+        return f"<Received {self.name!r} {self.args!r}>"
+
+
+class EventStream:
+    """The events that come from now on; made by `client.events()`.
+
+    Iterating ends when the client has been closed for good; while it reconnects, the stream waits. A stream that is
+    full stops the reading from the server until something is taken from it, so an abandoned one must be closed, or let
+    go of.
+
+    Args:
+        socket: whose events.
+        names: only these; all if empty.
+    """
+
+    __slots__ = ("__weakref__", "_bytes", "_changed", "_ended", "_events", "_names", "_waiter")
+
+    def __init__(self, socket: ClientSocket, names: frozenset[str | int]) -> None:
+        self._names = names
+        self._events: deque[Received] = deque()
+        self._bytes = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._ended: str | None = None
+        self._changed: Callable[[], object] = socket.streams_changed
+
+    @property
+    def full(self) -> bool:
+        """Whether it holds as much as it may."""
+        return len(self._events) >= FULL or self._bytes >= QUEUE_BYTES
+
+    def put(self, received: Received) -> None:
+        """An event has come."""
+        if self._ended is None and (not self._names or received.name in self._names):
+            self._events.append(received)
+            self._bytes += received.size
+            self._wake()
+
+    def end(self, reason: str) -> None:
+        """No more will come."""
+        if self._ended is None:
+            self._ended = reason
+            self._wake()
+
+    def close(self) -> None:
+        """Take no more events."""
+        self.end("the stream was closed")
+        self._events.clear()
+        self._bytes = 0
+        self._changed()
+
+    @property
+    def ended(self) -> bool:
+        """Whether no more will come."""
+        return self._ended is not None
+
+    async def receive(self, timeout: float | None = 30.0) -> Received:
+        """The next event.
+
+        Args:
+            timeout: seconds to wait; None waits for as long as it takes.
+
+        Raises:
+            WaitTimeout: none came in time.
+            SocketClosed: none will come any more.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._next()
+        except TimeoutError:
+            raise WaitTimeout(f"no event came within {timeout} seconds") from None
+
+    def __aiter__(self) -> EventStream:
+        return self
+
+    async def __anext__(self) -> Received:
+        try:
+            return await self._next()
+        except SocketClosed:
+            raise StopAsyncIteration from None
+
+    async def _next(self) -> Received:
+        while not self._events:
+            if self._ended is not None:
+                raise SocketClosed(self._ended)
+            if self._waiter is None:
+                self._waiter = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._waiter)
+        was_full = self.full
+        received = self._events.popleft()
+        self._bytes -= received.size
+        if was_full and not self.full:
+            self._changed()
+        return received
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)

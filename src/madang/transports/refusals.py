@@ -1,0 +1,36 @@
+"""What a server's refusal of a handshake means to a client."""
+
+from __future__ import annotations
+
+import orjson
+
+from ..errors import ConnectionFailed
+from ..types import TransportName
+
+_TERMINAL_STATUS = (401, 403)
+_TERMINAL_CODES = (4, 5)
+_TERMINAL_TEXTS = ("Forbidden", "Unsupported protocol version")
+
+
+def refusal(transport: TransportName, status: int, body: bytes) -> ConnectionFailed:
+    """The error for an answer that is no handshake.
+
+    An engine answers a poll with ``{"code", "message"}`` and a WebSocket's handshake with the message alone (protocol
+    v4, "Handshake"). Codes 4 and 5, and the status 401 and 403, say that this client is not wanted: trying again with
+    the same credentials is of no use.
+    """
+    text = body.decode("utf-8", "replace").strip()
+    code: object = None
+    try:
+        answer = orjson.loads(body)
+        if isinstance(answer, dict):
+            code, text = answer.get("code"), str(answer.get("message", text))  # pyright: ignore
+    except orjson.JSONDecodeError:
+        pass
+    refused = status in _TERMINAL_STATUS or code in _TERMINAL_CODES or text in _TERMINAL_TEXTS
+    description = f"the server answered {status}"
+    if text:
+        description += f": {text[:200]}"
+    return ConnectionFailed(
+        f"{transport} error", description, transport=transport, status=status, retryable=not refused
+    )
