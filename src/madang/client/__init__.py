@@ -1,7 +1,7 @@
 """The Socket.IO client, asyncio and blocking."""
 
 from .client import Client, connect
-from .manager import Manager
+from .reconnect import Manager
 from .socket import ClientSocket
 from .stream import EventStream, Received
 from .sync import SyncClient

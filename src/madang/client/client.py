@@ -10,8 +10,8 @@ from weakref import WeakValueDictionary
 
 from ..engine.client_options import ClientEngineOptions
 from ..engine.options import refuse_unknown
-from .manager import GOODBYE, Manager, shared_key
 from .options import Auth, ClientKeywords, ClientOptions
+from .reconnect import GOODBYE, Manager, shared_key
 from .socket import ClientSocket
 from .url import Target, parse
 

@@ -14,7 +14,7 @@ from ..protocol.parser import ACK, BINARY_ACK, BINARY_EVENT, CONNECT, CONNECT_ER
 from ..protocol.socketio import DefaultParser
 
 if TYPE_CHECKING:
-    from .manager import Manager
+    from .reconnect import Manager
     from .socket import ClientSocket
 
 logger = logging.getLogger("madang.client")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..events.event import check_event
 
 if TYPE_CHECKING:
-    from .socket import ClientSocket
+    from .sending import Sender
 
 
 class ClientOperator:
@@ -17,7 +17,7 @@ class ClientOperator:
     __slots__ = ("_compress", "_socket", "_timeout", "_volatile")
 
     def __init__(
-        self, socket: ClientSocket, *, volatile: bool = False, compress: bool = True, timeout: float | None = None
+        self, socket: Sender, *, volatile: bool = False, compress: bool = True, timeout: float | None = None
     ) -> None:
         self._socket = socket
         self._volatile = volatile
@@ -38,7 +38,7 @@ class ClientOperator:
         return ClientOperator(self._socket, volatile=self._volatile, compress=self._compress, timeout=seconds)
 
     def emit(self, event: str | int, *args: Any) -> None:
-        """Send an event. See `ClientSocket.emit`."""
+        """Send an event. See `Sender.emit`."""
         self._socket.emit_with((check_event(event), *args), compress=self._compress, volatile=self._volatile)
 
     def send(self, *args: Any) -> None:
@@ -46,7 +46,7 @@ class ClientOperator:
         self.emit("message", *args)
 
     def emit_with_ack(self, event: str | int, *args: Any, timeout: float | None = None) -> Future[Any]:
-        """Send an event and get the server's answer. See `ClientSocket.emit_with_ack`."""
+        """Send an event and get the server's answer. See `Sender.emit_with_ack`."""
         return self._socket.request(
             (check_event(event), *args),
             timeout if timeout is not None else self._timeout,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from ..engine.client_options import ClientEngineKeywords
 from ..engine.options import require_positive
@@ -82,7 +82,8 @@ class ClientOptions:
         Raises:
             OptionError: a value is out of range.
         """
-        if self.timeout is False:  # as JavaScript has it
+        timeout: Any = self.timeout
+        if timeout is False:  # as JavaScript has it
             object.__setattr__(self, "timeout", None)
         for name in ("timeout", "ack_timeout"):
             if getattr(self, name) is not None:
@@ -105,5 +106,5 @@ def check_auth(auth: Any) -> Auth | None:
         OptionError: it is neither a dict nor something to call.
     """
     if auth is None or isinstance(auth, Mapping) or callable(auth):
-        return auth  # pyright: ignore[reportUnknownVariableType]
+        return cast("Auth | None", auth)
     raise OptionError(f"auth must be a dict, or a function that gives one, not {auth!r}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import AckTimeout, SocketClosed
 
 if TYPE_CHECKING:
-    from .socket import ClientSocket
+    from .sending import Sender
 
 
 class _Entry:
@@ -35,7 +35,7 @@ class RetryQueue:
 
     __slots__ = ("_entries", "_retries", "_socket")
 
-    def __init__(self, socket: ClientSocket, retries: int) -> None:
+    def __init__(self, socket: Sender, retries: int) -> None:
         self._socket = socket
         self._retries = retries
         self._entries: deque[_Entry] = deque()

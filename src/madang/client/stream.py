@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ..errors import SocketClosed, WaitTimeout
 from ..events.acks import Ack
 from ..events.dispatch import QUEUE_BYTES, QUEUE_LIMIT
-
-if TYPE_CHECKING:
-    from .socket import ClientSocket
 
 FULL: Final = QUEUE_LIMIT
 """Events that may wait in a stream before reading from the server stops."""
@@ -52,19 +49,19 @@ class EventStream:
     go of.
 
     Args:
-        socket: whose events.
         names: only these; all if empty.
+        changed: called when there is room again, and when it is closed.
     """
 
     __slots__ = ("__weakref__", "_bytes", "_changed", "_ended", "_events", "_names", "_waiter")
 
-    def __init__(self, socket: ClientSocket, names: frozenset[str | int]) -> None:
+    def __init__(self, names: frozenset[str | int], changed: Callable[[], object]) -> None:
         self._names = names
         self._events: deque[Received] = deque()
         self._bytes = 0
         self._waiter: asyncio.Future[None] | None = None
         self._ended: str | None = None
-        self._changed: Callable[[], object] = socket.streams_changed
+        self._changed = changed
 
     @property
     def full(self) -> bool:

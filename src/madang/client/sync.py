@@ -17,8 +17,8 @@ from ..errors import SocketClosed, UsageError
 from ..events.handlers import is_coroutine_function
 from ..events.registering import Registering
 from .client import Client
-from .manager import GOODBYE
 from .options import Auth, ClientKeywords
+from .reconnect import GOODBYE
 from .socket import ClientSocket
 from .stream import EventStream, Received
 
@@ -216,7 +216,8 @@ class SyncSocket(Registering):
 
     def on_any(self, listener: F) -> F:
         """Call `listener(event, *args)`, in the loop's thread, for every event before its handlers. A decorator."""
-        return self._loop_thread.call(self._socket.on_any, listener)
+        self._loop_thread.call(self._socket.on_any, listener)
+        return listener
 
     def off_any(self, listener: Any = None) -> None:
         """Undo `on_any`, for one listener or for all."""
@@ -378,7 +379,7 @@ class SyncClient(SyncSocket):
         return handler
 
     def on_manager(self, event: str, listener: Callable[..., Any]) -> None:
-        """Call `listener`, in the loop's thread, at an event of the connection, such as ``reconnect``; see `Manager`."""
+        """Call `listener`, in the loop's thread, at an event of the connection, such as ``reconnect``."""
         self._loop_thread.call(self._client.manager.on, event, listener)
 
     def close(self, timeout: float = GOODBYE) -> None:

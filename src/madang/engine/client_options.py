@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import Any, Final, TypedDict
 from urllib.parse import urlsplit
 
 from ..errors import OptionError
 from ..types import TransportName
 from .options import require_positive
-
-if TYPE_CHECKING:
-    from ssl import SSLContext
 
 RESERVED_QUERY: Final = frozenset(("EIO", "transport", "sid", "j"))
 """Query parameters that belong to the protocol."""
@@ -57,7 +54,7 @@ class ClientEngineKeywords(TypedDict, total=False):
     query: Mapping[str, str] | None
     transport_options: Mapping[str, Mapping[str, Any]]
     protocols: Sequence[str]
-    ssl_context: SSLContext | None
+    ssl_context: Any
     ssl_verify: bool
     proxy: str | None
     request_timeout: float | None
@@ -89,7 +86,7 @@ class ClientEngineOptions:
         transport_options: options for one transport alone, by its name, such as
             ``{"websocket": {"extra_headers": {...}}}``. Default none.
         protocols: WebSocket sub-protocols to offer. Default none.
-        ssl_context: for https and wss. Default None: the system's certificates, verified.
+        ssl_context: an `ssl.SSLContext` for https and wss. Default None: the system's certificates, verified.
         ssl_verify: whether the server's certificate is verified; False warns, and is for tests alone. Default True.
         proxy: the URL of an HTTP or SOCKS proxy, such as ``"socks5://user:password@localhost:1080"``. Default None.
         request_timeout: seconds that one polling request may take. Default None: no bound but the heartbeat.
@@ -114,7 +111,7 @@ class ClientEngineOptions:
     query: Mapping[str, str] | None = None
     transport_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     protocols: Sequence[str] = ()
-    ssl_context: SSLContext | None = None
+    ssl_context: Any = None
     ssl_verify: bool = True
     proxy: str | None = None
     request_timeout: float | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import isfinite
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol, cast
 
 from ..errors import ConnectionFailed, PacketError, PayloadTooLarge
 from ..protocol import engineio
@@ -219,7 +219,7 @@ class ClientSession(Listeners):
         if options.remember_upgrade and _Memory.websocket_worked and "websocket" in self._untried:
             self._untried.remove("websocket")
             self._untried.insert(0, "websocket")
-        self.transport: ClientTransport = dial(self._untried.pop(0), None, self)
+        self.transport: ClientTransport = dial(self._untried.pop(0), None, cast("Any", self))
 
     def __repr__(self) -> str:
         return f"<ClientSession {self.transport.name} {self.state}>"
@@ -344,7 +344,7 @@ class ClientSession(Listeners):
             return
         if self.state == OPENING and self._options.try_all_transports and self._untried:
             _Memory.websocket_worked = False
-            self.transport = self._dial(self._untried.pop(0), None, self)
+            self.transport = self._dial(self._untried.pop(0), None, cast("Any", self))
             self.transport.open()
             return
         self._end(reason, description)

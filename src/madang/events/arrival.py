@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..compiled import COMPILED, twin
 from ..errors import PacketError
@@ -14,11 +14,11 @@ from .dispatch import Dispatcher
 class Deadlines(Protocol):
     """Those whose announced attachments have not all come, each with a deadline."""
 
-    def add(self, key: Arrival) -> None:
+    def add(self, key: Any) -> None:
         """Its attachments are due."""
         ...
 
-    def discard(self, key: Arrival) -> None:
+    def discard(self, key: Any) -> None:
         """They have come, or nobody waits for them any more."""
         ...
 

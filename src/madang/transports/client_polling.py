@@ -150,8 +150,6 @@ class PollingClient:
         try:
             while self._alive and self._pausing is None:
                 body = await self._ask("GET", None)
-                if not self._alive:
-                    return
                 empty = 0 if self._deliver(body) else empty + 1
                 if empty > _EMPTY_POLLS:
                     await asyncio.sleep(_BREATH)

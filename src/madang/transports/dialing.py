@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from importlib.util import find_spec
 from itertools import count
 from time import time
@@ -86,6 +87,8 @@ class Dialer:
                 f"{' and '.join(need)} need an HTTP client: pip install 'madang[client]'; "
                 "over WebSocket alone nothing is needed: transports=['websocket']"
             )
+        if need:
+            import_module("aiohttp")  # now, and not in the middle of a first request: it takes a while
 
     def __call__(self, name: TransportName, session_id: str | None, receiver: TransportReceiver) -> ClientTransport:
         """A new transport; see `madang.engine.client_session.Dial`."""

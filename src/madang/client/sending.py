@@ -1,0 +1,298 @@
+"""How a client's socket sends: at once, later, surely, or not at all."""
+
+from __future__ import annotations
+
+from asyncio import Future
+from collections import deque
+from collections.abc import Sequence
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from ..errors import BufferFull, UsageError
+from ..events.acks import PendingAck, error_without_data
+from ..events.event import check_event
+from ..events.handlers import HandlerTable
+from ..events.listening import Listening
+from ..protocol.encoded import Encoded
+from .operator import ClientOperator
+from .retrying import RetryQueue
+
+if TYPE_CHECKING:
+    from .reconnect import Manager
+
+LOOK_EVERY: Final = 64 * 1024
+"""Bytes after which `emit` looks how much waits for the server."""
+
+
+class Buffered(NamedTuple):
+    """An event that waits for the connection; with an ack id if an answer is wanted."""
+
+    encoded: Encoded
+    ack_id: int | None
+
+
+class Sender(Listening):
+    """The part of a client's socket that sends; its base.
+
+    Args:
+        manager: the connection.
+        namespace: the namespace's name.
+
+    Attributes:
+        manager: the connection.
+        nsp: the namespace's name.
+    """
+
+    def __init__(self, manager: Manager, namespace: str) -> None:
+        self._joined = False
+        super().__init__(HandlerTable())
+        self.manager = manager
+        self.nsp = namespace if namespace.startswith("/") else f"/{namespace}"
+        self.write = drop
+        self._ids = count()
+        self._acks: dict[int, PendingAck] = {}
+        self._buffer: deque[Buffered] = deque()
+        self._buffered_bytes = 0
+        self._since_look = 0
+        options = manager.options
+        self._retry = RetryQueue(self, options.retries) if options.retries else None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the namespace is joined, as a plain bool."""
+        return self._joined
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait: for the connection, or for the server to take them."""
+        return self._buffered_bytes + self.manager.buffered
+
+    # emitting
+
+    def emit(self, event: str | int, *args: Any) -> None:
+        """Send an event. Never waits; may be called from any thread; kept until there is a connection.
+
+        Raises:
+            ReservedEventName: the name belongs to the protocol.
+            EncodeError: an argument cannot be sent.
+            PayloadTooLarge: the server does not take so much at once.
+            BufferFull: more than `outbound_limit` waits already.
+        """
+        self.emit_with((check_event(event), *args))
+
+    def send(self, *args: Any) -> None:
+        """Send the event ``message``."""
+        self.emit_with(("message", *args))
+
+    def emit_with_ack(self, event: str | int, *args: Any, timeout: float | None = None) -> Future[Any]:
+        """Send an event and get the server's answer. It is sent by this call, not when the result is awaited.
+
+        Args:
+            event: the name.
+            *args: the arguments.
+            timeout: seconds to wait. Default: the option `ack_timeout`; None there waits until the connection ends.
+
+        Returns:
+            An awaitable: None for an empty answer, the value for one, a tuple for several.
+
+        Raises:
+            AckTimeout: when awaited, if the answer did not come in time.
+            SocketClosed: when awaited, if the connection was lost after the event was sent.
+            ReservedEventName: the name belongs to the protocol.
+        """
+        return self.request((check_event(event), *args), timeout)
+
+    @property
+    def volatile(self) -> ClientOperator:
+        """The same socket; what is sent is lost if it could not leave at once."""
+        return ClientOperator(self, volatile=True)
+
+    def compress(self, compress: bool) -> ClientOperator:
+        """The same socket; whether a message may be compressed."""
+        return ClientOperator(self, compress=compress)
+
+    def timeout(self, seconds: float) -> ClientOperator:
+        """The same socket; how long `emit_with_ack` waits, in seconds."""
+        return ClientOperator(self, timeout=seconds)
+
+    async def drained(self) -> None:
+        """Wait until what was emitted has been handed to the network; between emits of much data."""
+        await self.manager.drained()
+
+    def emit_checked(self, args: tuple[Any, ...], **flags: Any) -> None:
+        """Like `emit_with`, for a name that has not been looked at."""
+        self.emit_with((check_event(args[0]), *args[1:]), **flags)
+
+    def request_checked(self, args: tuple[Any, ...], timeout: float | None, **flags: Any) -> Future[Any]:
+        """Like `request`, for a name that has not been looked at."""
+        return self.request((check_event(args[0]), *args[1:]), timeout, **flags)
+
+    def register(self, event: str | int, handler: Any, **how: Any) -> None:
+        """Add a handler; for faces over this class."""
+        self._register(event, handler, **how)
+
+    def emit_with(self, args: tuple[Any, ...], *, compress: bool = True, volatile: bool = False) -> None:
+        """Send an event, given as name and arguments, with the flags of a `ClientOperator`."""
+        manager = self.manager
+        if self._retry is not None and not volatile:
+            manager.in_loop(self._emit_surely, args, compress)
+            return
+        encoded = manager.parser_here().encode_event(self.nsp, args, None, compress)
+        encoded.event = args
+        if manager.in_other_thread():
+            self._check(encoded)
+            manager.call_in_loop(self._send, encoded, None, volatile)
+        else:
+            self._send(encoded, None, volatile)
+
+    def request(
+        self, args: tuple[Any, ...], timeout: float | None = None, *, compress: bool = True, volatile: bool = False
+    ) -> Future[Any]:
+        """Send an event that wants an answer; see `emit_with_ack`."""
+        self.manager.require_own_thread("emit_with_ack")
+        seconds = timeout if timeout is not None else self.manager.options.ack_timeout
+        if self._retry is not None and not volatile:
+            return self._retry.add(args, seconds, compress)
+        return self.send_once(args, seconds, compress, volatile)
+
+    def send_once(
+        self, args: tuple[Any, ...], timeout: float | None, compress: bool, volatile: bool = False
+    ) -> Future[Any]:
+        """Send an event that wants an answer, without the queue of `retries`."""
+        ack_id = next(self._ids)
+        encoded = self.manager.parser.encode_event(self.nsp, args, ack_id, compress)
+        encoded.event = args
+        pending = PendingAck(timeout, lambda: self._forget_ack(ack_id))
+        self._acks[ack_id] = pending
+        self._ack_awaited()
+        try:
+            sent = self._send(encoded, ack_id, volatile)
+        except BaseException:
+            pending.future.cancel()
+            raise
+        if not sent:
+            pending.fail("a volatile event could not be sent at once", self)
+        return pending.future
+
+    def _emit_surely(self, args: tuple[Any, ...], compress: bool) -> None:
+        assert self._retry is not None
+        self._retry.add(args, self.manager.options.ack_timeout, compress)
+
+    def _send(self, encoded: Encoded, ack_id: int | None, volatile: bool) -> bool:
+        """Send a message, or keep it until it can be sent; False if it was dropped."""
+        session = self.manager.engine
+        if volatile and (session is None or not session.writable):
+            return False
+        if self._joined and session is not None and not session.has_expired():
+            self._check(encoded)
+            self.write(encoded)
+        elif volatile:
+            return False
+        else:
+            self._keep(Buffered(encoded, ack_id))
+        return True
+
+    def _check(self, encoded: Encoded) -> None:
+        """See that the server takes the message, and that not too much waits already."""
+        session = self.manager.engine
+        if session is None:
+            return
+        if session.max_payload is not None:
+            session.check_size(encoded)
+        self._since_look += len(encoded.text) + sum(map(len, encoded.attachments))
+        if self._since_look > LOOK_EVERY:
+            waiting, limit = session.buffered, self.manager.engine_options.outbound_limit
+            if waiting > limit:
+                raise BufferFull(waiting, limit)
+            self._since_look = 0
+
+    def _keep(self, buffered: Buffered) -> None:
+        limit = self.manager.engine_options.outbound_limit
+        if self._buffered_bytes > limit:
+            raise BufferFull(self._buffered_bytes, limit)
+        self._buffer.append(buffered)
+        self._buffered_bytes += _size(buffered.encoded)
+
+    def _forget_ack(self, ack_id: int) -> None:
+        """Nobody waits for this answer any more; an event that has not left yet is taken back."""
+        self._acks.pop(ack_id, None)
+        for buffered in self._buffer:
+            if buffered.ack_id == ack_id:
+                self._buffer.remove(buffered)
+                self._buffered_bytes -= _size(buffered.encoded)
+                break
+
+    def _flush_buffer(self) -> None:
+        buffer, self._buffer = self._buffer, deque()
+        self._buffered_bytes = 0
+        session = self.manager.engine
+        for encoded, ack_id in buffer:
+            try:
+                if session is not None:
+                    session.check_size(encoded)
+            except UsageError as error:
+                self._could_not_send(error, encoded, ack_id)
+            else:
+                self.write(encoded)
+
+    def _could_not_send(self, error: UsageError, encoded: Encoded, ack_id: int | None) -> None:
+        pending = self._acks.pop(ack_id, None) if ack_id is not None else None
+        if pending is None:
+            self.manager.handler_failed(error, self, encoded.event[0] if encoded.event else "emit")
+        elif not pending.future.done():
+            pending.future.set_exception(error)
+
+    # answers
+
+    def receive_ack(self, ack_id: int | None, values: list[Any]) -> None:
+        """An answer came; an unknown or late one is ignored."""
+        pending = self._acks.pop(ack_id, None) if ack_id is not None else None
+        if pending is not None:
+            pending.resolve(values, self)
+
+    def fail_acks(self, reason: str, *, unsent: bool) -> None:
+        """Answers will not come, except perhaps those to events that have not been sent."""
+        kept: set[int | None] = set() if unsent else {buffered.ack_id for buffered in self._buffer}
+        for ack_id in [known for known in self._acks if known not in kept]:
+            pending = self._acks.pop(ack_id)
+            pending.fail(reason, self)
+
+    def acknowledge(self, ack_id: int, values: Sequence[Any]) -> None:
+        """Send an acknowledgement; may be called from any thread."""
+        self.manager.in_loop(self._answer, ack_id, values)
+
+    def _answer(self, ack_id: int, values: Sequence[Any]) -> None:
+        parser = self.manager.parser
+        try:
+            encoded = parser.encode_ack(self.nsp, values, ack_id)
+            if self.manager.engine is not None:
+                self.manager.engine.check_size(encoded)
+        except UsageError as error:
+            self.manager.handler_failed(error, self, "ack")
+            encoded = parser.encode_ack(self.nsp, ({"error": error_without_data(values)},), ack_id)
+        self.write(encoded)
+
+    def _awaits_ack(self) -> bool:
+        return bool(self._acks)
+
+    # the way out
+
+    def refresh_write(self) -> None:
+        """Take over the session's slot again."""
+        session = self.manager.engine
+        if session is not None and self._joined:
+            self.write = session.write if self._outgoing is None else self._write_told
+
+    def _write_told(self, encoded: Encoded) -> None:
+        self._tell_outgoing(encoded)
+        session = self.manager.engine
+        if session is not None:
+            session.write(encoded)
+
+
+def _size(encoded: Encoded) -> int:
+    return len(encoded.text) + sum(map(len, encoded.attachments)) + 64
+
+
+def drop(_: Encoded) -> None:
+    """What `write` is while not connected."""
