@@ -128,9 +128,8 @@ class Dialer:
         """How to speak TLS, or None for a server that does not."""
         if not self.address.secure:
             return None
-        if self._common.ssl_context is not None:
-            return self._common.ssl_context
-        return _context(self._common.ssl_verify)
+        given: ssl.SSLContext | None = self._common.ssl_context
+        return given or _context(self._common.ssl_verify)
 
     def cookies(self) -> str:
         """The cookies that a WebSocket's handshake carries, as a header's value."""
