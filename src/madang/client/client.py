@@ -75,7 +75,7 @@ class Client(ClientSocket):
         if socket not in self._spaces and socket is not self:
             self._spaces.append(socket)
         if not known and self.manager.options.auto_connect:
-            if _running_loop() is not None and (self.active or not self.manager.bound):
+            if _running_loop() is not None:
                 socket.connect()
             else:
                 socket.active = True  # it joins with the connection

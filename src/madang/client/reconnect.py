@@ -346,10 +346,12 @@ class Manager(EventOwner, Listeners):
         """An attempt has failed."""
         self.state = CLOSED
         self.last_error = error
-        logger.debug("connecting to %s failed: %s", self._dialer.origin, error)
         self.tell("error", error)
+        told = bool(self._listeners and self._listeners.get("error"))
         for socket in tuple(self.sockets.values()):
-            socket.manager_failed(error)
+            told = socket.manager_failed(error) or told
+        if not told and self.backoff.attempts == 0:
+            logger.warning("connecting to %s failed: %s", self._dialer.origin, error)
         done, self._done = self._done, None
         if done is not None:
             done(error)
@@ -445,6 +447,8 @@ class Manager(EventOwner, Listeners):
         if cleaning is not None:
             await asyncio.wait((cleaning,))
         self._timetable.stop()
+        if self.state == CLOSED:
+            self._loop = self._thread = None  # it may be used again, in another loop
 
 
 def shared_key(target: Target, engine_options: ClientEngineOptions, options: ClientOptions) -> tuple[Any, ...]:

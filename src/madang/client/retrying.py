@@ -6,19 +6,21 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ..errors import AckTimeout, SocketClosed
+from ..errors import AckTimeout, BufferFull, SocketClosed, UsageError
+from .sizes import size_of
 
 if TYPE_CHECKING:
     from .sending import Sender
 
 
 class _Entry:
-    __slots__ = ("args", "compress", "future", "pending", "timeout", "tries")
+    __slots__ = ("args", "compress", "future", "pending", "size", "timeout", "tries")
 
-    def __init__(self, args: tuple[Any, ...], timeout: float | None, compress: bool) -> None:
+    def __init__(self, args: tuple[Any, ...], timeout: float | None, compress: bool, size: int) -> None:
         self.args = args
         self.timeout = timeout
         self.compress = compress
+        self.size = size
         self.tries = 0
         self.pending = False
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -33,19 +35,26 @@ class RetryQueue:
         retries: how often an event is sent again.
     """
 
-    __slots__ = ("_entries", "_retries", "_socket")
+    __slots__ = ("_bytes", "_entries", "_retries", "_socket")
 
     def __init__(self, socket: Sender, retries: int) -> None:
         self._socket = socket
         self._retries = retries
         self._entries: deque[_Entry] = deque()
+        self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def add(self, args: tuple[Any, ...], timeout: float | None, compress: bool) -> asyncio.Future[Any]:
         """Send an event once those before it are done; its answer, or `AckTimeout` after the last try."""
-        entry = _Entry(args, timeout, compress)
+        encoded = self._socket.manager.parser.encode_event(self._socket.nsp, args)  # what cannot be sent fails here
+        limit = self._socket.manager.engine_options.outbound_limit
+        if self._bytes > limit:
+            raise BufferFull(self._bytes, limit)
+        entry = _Entry(args, timeout, compress, size_of(encoded))
+        entry.future.add_done_callback(lambda _: self._done(entry))
+        self._bytes += entry.size
         self._entries.append(entry)
         self.go_on(again=False)
         return entry.future
@@ -66,8 +75,18 @@ class RetryQueue:
         entry.pending = True
         entry.tries += 1
         number = entry.tries
-        answer = self._socket.send_once(entry.args, entry.timeout, entry.compress)
+        try:
+            answer = self._socket.send_once(entry.args, entry.timeout, entry.compress)
+        except (UsageError, BufferFull) as error:
+            self._entries.popleft()
+            if not entry.future.done():
+                entry.future.set_exception(error)
+            self.go_on(again=False)
+            return
         answer.add_done_callback(lambda future: self._answered(entry, number, future))
+
+    def _done(self, entry: _Entry) -> None:
+        self._bytes -= entry.size
 
     def fail(self, reason: str) -> None:
         """Nothing will be sent any more."""

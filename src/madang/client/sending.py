@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ..errors import BufferFull, UsageError
+from ..errors import AckTimeout, BufferFull, UsageError
 from ..events.acks import PendingAck, error_without_data
 from ..events.event import check_event
 from ..events.handlers import HandlerTable
@@ -16,6 +16,7 @@ from ..events.listening import Listening
 from ..protocol.encoded import Encoded
 from .operator import ClientOperator
 from .retrying import RetryQueue
+from .sizes import size_of
 
 if TYPE_CHECKING:
     from .reconnect import Manager
@@ -171,7 +172,7 @@ class Sender(Listening):
             pending.future.cancel()
             raise
         if not sent:
-            pending.fail("a volatile event could not be sent at once", self)
+            pending.future.set_exception(AckTimeout("a volatile event could not leave at once, and was dropped"))
         return pending.future
 
     def _emit_surely(self, args: tuple[Any, ...], compress: bool) -> None:
@@ -211,7 +212,7 @@ class Sender(Listening):
         if self._buffered_bytes > limit:
             raise BufferFull(self._buffered_bytes, limit)
         self._buffer.append(buffered)
-        self._buffered_bytes += _size(buffered.encoded)
+        self._buffered_bytes += size_of(buffered.encoded)
 
     def _forget_ack(self, ack_id: int) -> None:
         """Nobody waits for this answer any more; an event that has not left yet is taken back."""
@@ -219,7 +220,7 @@ class Sender(Listening):
         for buffered in self._buffer:
             if buffered.ack_id == ack_id:
                 self._buffer.remove(buffered)
-                self._buffered_bytes -= _size(buffered.encoded)
+                self._buffered_bytes -= size_of(buffered.encoded)
                 break
 
     def _flush_buffer(self) -> None:
@@ -288,10 +289,6 @@ class Sender(Listening):
         session = self.manager.engine
         if session is not None:
             session.write(encoded)
-
-
-def _size(encoded: Encoded) -> int:
-    return len(encoded.text) + sum(map(len, encoded.attachments)) + 64
 
 
 def drop(_: Encoded) -> None:

@@ -293,13 +293,13 @@ class ClientSocket(Sender):
             self.manager.handler_failed(error, self, "auth")
             self._refused_with(ConnectError(f"auth cannot be sent: {error}"))
 
-    def manager_failed(self, error: ConnectionFailed) -> None:
-        """An attempt to connect has failed."""
+    def manager_failed(self, error: ConnectionFailed) -> bool:
+        """An attempt to connect has failed; whether a handler was told."""
         if not self.active or self._joined:
-            return
+            return False
         if not error.retryable:
             self.active = False
-        self._tell_life("connect_error", error)
+        return self._tell_life("connect_error", error)
 
     def manager_closed(self, reason: str, description: object) -> None:
         """The connection has ended."""
@@ -378,7 +378,8 @@ class ClientSocket(Sender):
     def _refused_with(self, error: ConnectError) -> None:
         self.active = False
         self._asked = False
-        self._tell_life("connect_error", error)
+        if not self._tell_life("connect_error", error) and not self._waiting:
+            self.manager.logger.warning("namespace %s: the server has refused: %s", self.nsp, error)
         self._nothing_to_expect(error)
         self.manager.left()
 
@@ -453,10 +454,13 @@ class ClientSocket(Sender):
         self._buffered_bytes = 0
         self._taps.end(IO_CLIENT)
 
-    def _tell_life(self, event: str, *args: Any) -> None:
+    def _tell_life(self, event: str, *args: Any) -> bool:
+        """Tell the handlers of the socket's own life; whether there were any."""
         self._taps.answer(event, args)
-        for handler in called((self._life or {}).get(event, [])):
+        handlers = called((self._life or {}).get(event, []))
+        for handler in handlers:
             self.manager.tasks.start(self._run_life(handler, event, args))
+        return bool(handlers)
 
     def _refresh_taps(self) -> None:
         self.tapped = bool(self._taps or self._holding or self._progress.pid is not None)

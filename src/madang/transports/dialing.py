@@ -163,6 +163,7 @@ class Dialer:
         finally:
             if http is not None:
                 await http.close()
+            await asyncio.sleep(0)  # what was dropped is told so in the next turn
 
     async def _all_gone(self, timeout: float) -> None:
         if self.live:
