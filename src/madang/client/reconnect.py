@@ -272,6 +272,9 @@ class Manager(EventOwner, Listeners):
         if self.state == OPEN and not self.writable:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._drained.append(future)
+            engine = self.engine
+            if engine is not None:
+                engine.drain_awaited = True
             await future
 
     def tell_packet(self, packet: Packet) -> None:
@@ -448,7 +451,7 @@ class Manager(EventOwner, Listeners):
             await asyncio.wait((cleaning,))
         self._timetable.stop()
         if self.state == CLOSED:
-            self._loop = self._thread = None  # it may be used again, in another loop
+            self._loop = self.thread = None  # it may be used again, in another loop
 
 
 def shared_key(target: Target, engine_options: ClientEngineOptions, options: ClientOptions) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ from asyncio import Future
 from collections import deque
 from collections.abc import Sequence
 from itertools import count
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..errors import AckTimeout, BufferFull, UsageError
@@ -14,11 +15,13 @@ from ..events.event import check_event
 from ..events.handlers import HandlerTable
 from ..events.listening import Listening
 from ..protocol.encoded import Encoded
+from ..protocol.parser import RESERVED_EVENTS
 from .operator import ClientOperator
 from .retrying import RetryQueue
 from .sizes import size_of
 
 if TYPE_CHECKING:
+    from ..engine.client_session import ClientSession
     from .reconnect import Manager
 
 LOOK_EVERY: Final = 64 * 1024
@@ -50,6 +53,7 @@ class Sender(Listening):
         self.manager = manager
         self.nsp = namespace if namespace.startswith("/") else f"/{namespace}"
         self.write = drop
+        self._session: ClientSession | None = None  # while the namespace is joined
         self._ids = count()
         self._acks: dict[int, PendingAck] = {}
         self._buffer: deque[Buffered] = deque()
@@ -79,7 +83,8 @@ class Sender(Listening):
             PayloadTooLarge: the server does not take so much at once.
             BufferFull: more than `outbound_limit` waits already.
         """
-        self.emit_with((check_event(event), *args))
+        plain = type(event) is str and event not in RESERVED_EVENTS
+        self.emit_with((event if plain else check_event(event), *args))
 
     def send(self, *args: Any) -> None:
         """Send the event ``message``."""
@@ -138,10 +143,15 @@ class Sender(Listening):
         if self._retry is not None and not volatile:
             manager.in_loop(self._emit_surely, args, compress)
             return
+        if get_ident() == manager.thread:
+            encoded = manager.parser.encode_event(self.nsp, args, None, compress)
+            encoded.event = args
+            self._send(encoded, None, volatile)
+            return
         encoded = manager.parser_here().encode_event(self.nsp, args, None, compress)
         encoded.event = args
-        if manager.in_other_thread():
-            self._check(encoded)
+        if self.manager.in_other_thread():
+            self._check(encoded, self.manager.engine)
             manager.call_in_loop(self._send, encoded, None, volatile)
         else:
             self._send(encoded, None, volatile)
@@ -181,11 +191,11 @@ class Sender(Listening):
 
     def _send(self, encoded: Encoded, ack_id: int | None, volatile: bool) -> bool:
         """Send a message, or keep it until it can be sent; False if it was dropped."""
-        session = self.manager.engine
+        session = self._session
         if volatile and (session is None or not session.writable):
             return False
-        if self._joined and session is not None and not session.has_expired():
-            self._check(encoded)
+        if session is not None and (self.manager.clock.time() < session.expires_at or not session.has_expired()):
+            self._check(encoded, session)
             self.write(encoded)
         elif volatile:
             return False
@@ -193,14 +203,15 @@ class Sender(Listening):
             self._keep(Buffered(encoded, ack_id))
         return True
 
-    def _check(self, encoded: Encoded) -> None:
+    def _check(self, encoded: Encoded, session: ClientSession | None) -> None:
         """See that the server takes the message, and that not too much waits already."""
-        session = self.manager.engine
         if session is None:
             return
-        if session.max_payload is not None:
+        size = len(encoded.text)
+        if encoded.attachments or size > session.size_limit:
             session.check_size(encoded)
-        self._since_look += len(encoded.text) + sum(map(len, encoded.attachments))
+            size += sum(map(len, encoded.attachments))
+        self._since_look += size
         if self._since_look > LOOK_EVERY:
             waiting, limit = session.buffered, self.manager.engine_options.outbound_limit
             if waiting > limit:

@@ -335,6 +335,7 @@ class ClientSocket(Sender):
         self.id = session_id
         self.recovered = self._progress.begin(pid)
         self._joined = True
+        self._session = self.manager.engine
         self.refresh_write()
         self._update_reading()
         self._holding = bool(self._waiting)
@@ -421,6 +422,7 @@ class ClientSocket(Sender):
         self._holding = False
         self._deliver_early()
         self._joined = False
+        self._session = None
         self.id = None
         self.write = drop
         self._paused_session = None

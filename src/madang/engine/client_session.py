@@ -147,6 +147,8 @@ class ClientSession(Listeners):
         ping_interval: seconds between the server's pings.
         ping_timeout: seconds that a ping may be late.
         max_payload: bytes that the server takes in one message or payload, or None if it has not said so.
+        size_limit: the same as a number, infinite if the server has not said so.
+        drain_awaited: whether the receiver is to be told when nothing waits any more.
         expires_at: when, by the clock, the server counts as gone unless a ping comes before.
         close_reason: why it ended, or None.
         write: sends an `Encoded`; a slot.
@@ -162,6 +164,7 @@ class ClientSession(Listeners):
         "_timer",
         "_untried",
         "close_reason",
+        "drain_awaited",
         "expires_at",
         "id",
         "max_payload",
@@ -171,6 +174,7 @@ class ClientSession(Listeners):
         "ping_timeout",
         "probe",
         "receiver",
+        "size_limit",
         "state",
         "transport",
         "upgrades",
@@ -210,6 +214,8 @@ class ClientSession(Listeners):
         self.ping_interval = 0.0
         self.ping_timeout = 0.0
         self.max_payload: int | None = None
+        self.size_limit: float = float("inf")
+        self.drain_awaited = False
         self.expires_at = float("inf")
         self.close_reason: CloseReason | None = None
         self.probe: Probe | None = None
@@ -360,7 +366,8 @@ class ClientSession(Listeners):
         """The transport has sent all it held."""
         if self._taps:
             self.tell("drain")
-        if self.receiver is not None:
+        if self.drain_awaited and self.receiver is not None:
+            self.drain_awaited = False
             self.receiver.on_drained()
 
     # the handshake
@@ -382,6 +389,8 @@ class ClientSession(Listeners):
         self.ping_interval = _seconds(said, "pingInterval")  # pyright: ignore[reportUnknownArgumentType]
         self.ping_timeout = _seconds(said, "pingTimeout")  # pyright: ignore[reportUnknownArgumentType]
         self.max_payload = _limit(said.get("maxPayload"))  # pyright: ignore
+        if self.max_payload is not None:
+            self.size_limit = self.max_payload
         self.id = session_id
         self.upgrades = [name for name in upgrades if isinstance(name, str)]  # pyright: ignore
         self.transport.identify(session_id, self.max_payload)

@@ -24,6 +24,7 @@ class EventOwner:
     Attributes:
         parser: what turns packets into messages and back.
         tasks: handlers that wait.
+        thread: the thread of its loop, or None before it has one.
     """
 
     logger: ClassVar[logging.Logger]
@@ -34,7 +35,7 @@ class EventOwner:
         self._background = Tasks()
         self._error_handlers: list[Handler] = []
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: int | None = None
+        self.thread: int | None = None
 
     # hooks
 
@@ -89,11 +90,11 @@ class EventOwner:
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
             self._loop = loop
-            self._thread = threading.get_ident()
+            self.thread = threading.get_ident()
 
     def in_other_thread(self) -> bool:
         """Whether the caller runs in another thread than the loop."""
-        return self._thread is not None and threading.get_ident() != self._thread
+        return self.thread is not None and threading.get_ident() != self.thread
 
     def parser_here(self) -> Parser:
         """The parser for the calling thread: an encoder keeps state while it works, so another thread gets its own."""

@@ -80,11 +80,18 @@ class WebSocketClient(FrameReader):
         if self._deflates:
             self._send_deflated(encoded)
             return
+        frames = self._frames
+        if not frames:
+            self._call_soon(self.flush)
         text = encoded.text
         if text:
-            self._send_frame(masked_frame(1, text))
+            frame = masked_frame(1, text)
+            frames.append(frame)
+            self._pending += len(frame)
         for data in encoded.attachments:
-            self._send_frame(masked_frame(2, data))
+            frame = masked_frame(2, data)
+            frames.append(frame)
+            self._pending += len(frame)
         if self._pending > self._threshold and not self._paused:
             self.flush()
 
@@ -244,9 +251,13 @@ class WebSocketClient(FrameReader):
 
     def flush(self) -> None:
         """Write all frames that wait with one call."""
-        super().flush()
-        if not self._paused and self.session is not None:
-            self.session.drained()
+        frames = self._frames
+        if frames:
+            self._pending = 0
+            self._frames = []
+            self._write(frames[0] if len(frames) == 1 else b"".join(frames))
+            if not self._paused and self.session is not None:
+                self.session.drained()
 
     def _schedule(self) -> None:
         self._call_soon(self.flush)
