@@ -52,9 +52,9 @@ class DefaultParser:
             text = orjson.dumps(args, encoder.replace, OPTIONS)
         except orjson.JSONEncodeError as error:
             text = encoder.encode_slowly(args, error)
-        if encoder.attachments or ack_id is not None or namespace != "/":
+        if encoder.attachments or namespace != "/":
             return self._pack(EVENT, namespace, ack_id, text, compress)
-        return Encoded(b"42" + text, (), compress)
+        return Encoded(b"42" + text if ack_id is None else b"42%d%b" % (ack_id, text), (), compress)
 
     def encode_ack(self, namespace: str, args: Sequence[Any], ack_id: int) -> Encoded:
         """An ACK packet, or a BINARY_ACK with its attachments."""
