@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 from ..engine.client_options import ClientEngineOptions
 from ..engine.options import refuse_unknown
+from ..transports.dialing import has_http_client
 from .options import Auth, ClientKeywords, ClientOptions
 from .reconnect import GOODBYE, Manager, shared_key
 from .socket import ClientSocket
@@ -50,6 +51,8 @@ class Client(ClientSocket):
 
     def __init__(self, url: str, *, auth: Auth | None = None, **options: Unpack[ClientKeywords]) -> None:
         given = cast("dict[str, Any]", dict(options))
+        if "transports" not in given and not has_http_client():
+            given["transports"] = ("websocket",)
         refuse_unknown(given, ClientEngineOptions, ClientOptions)
         own = {field.name for field in fields(ClientOptions)}
         settings = ClientOptions(**{name: value for name, value in given.items() if name in own})
@@ -101,6 +104,14 @@ class Client(ClientSocket):
     def spawn(self, coroutine: Any) -> None:
         """Run a coroutine in the background until it ends or the client is closed, which cancels it."""
         self.manager.spawn(coroutine)
+
+    async def wait(self) -> str:
+        """Wait until the client is not connected and will not come back by itself; why.
+
+        That is so once the server's application has refused or disconnected it, once it was disconnected or closed
+        here, and once connecting again has been given up.
+        """
+        return await self._over()
 
     async def __aenter__(self) -> Client:
         await self._opened()
@@ -157,7 +168,7 @@ def _manager(
         return Manager(target, options, engine)
     key = (id(loop), *shared_key(target, engine, options))
     known = _shared.get(key)
-    if known is not None and target.namespace not in known.sockets and known.belongs_to(loop):
+    if known is not None and known.can_take(target.namespace, loop):
         return known
     manager = Manager(target, options, engine)
     _shared[key] = manager

@@ -51,7 +51,8 @@ class ClientOptions:
         reconnection_delay: seconds before the first attempt; doubled for each further one. Default 1.
         reconnection_delay_max: seconds that a delay has at most. Default 5.
         randomization_factor: the share of a delay, 0 to 1, that is added or taken away at random. Default 0.5.
-        ack_timeout: seconds that `emit_with_ack` waits unless told otherwise. Default None: until the connection ends.
+        ack_timeout: seconds that `emit_with_ack` waits unless told otherwise; None waits until the connection ends.
+            Default 60.
         retries: how often an event is sent again if its answer does not come within `ack_timeout`; above 0, events go
             one after the other. Default 0.
         concurrent: whether handlers may overlap. Default False: in order, one at a time.
@@ -69,7 +70,7 @@ class ClientOptions:
     reconnection_delay: float = 1.0
     reconnection_delay_max: float = 5.0
     randomization_factor: float = 0.5
-    ack_timeout: float | None = None
+    ack_timeout: float | None = 60.0
     retries: int = 0
     concurrent: bool = False
     max_attachments: int = 10

@@ -190,14 +190,10 @@ class Manager(EventOwner, Listeners):
 
     # what sockets call
 
-    @property
-    def bound(self) -> bool:
-        """Whether it has been used in a loop."""
-        return self._loop is not None
-
-    def belongs_to(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether it is used in this loop, or in none yet."""
-        return self._loop is None or self._loop is loop
+    def can_take(self, namespace: str, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether another client may share it: for a namespace that is free, in the same loop, while it is in use."""
+        used = any(socket.active for socket in self.sockets.values())
+        return used and namespace not in self.sockets and self._loop is loop
 
     def prepare(self) -> None:
         """Belong to the running loop.
@@ -374,7 +370,7 @@ class Manager(EventOwner, Listeners):
             self._reconnecting = False
             self.backoff.reset()
             self.tell("reconnect_failed")
-            self._gave_up(ConnectionFailed("reconnect failed", f"given up after {self.reconnection_attempts} attempts"))
+            self._gave_up(self.last_error or ConnectionFailed("reconnect failed"))
             return
         self._reconnecting = True
         self.state = WAITING

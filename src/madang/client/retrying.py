@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AckTimeout, BufferFull, SocketClosed, UsageError
@@ -46,10 +47,18 @@ class RetryQueue:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait for their turn, or for their answer."""
+        return self._bytes
+
     def add(self, args: tuple[Any, ...], timeout: float | None, compress: bool) -> asyncio.Future[Any]:
         """Send an event once those before it are done; its answer, or `AckTimeout` after the last try."""
-        encoded = self._socket.manager.parser.encode_event(self._socket.nsp, args)  # what cannot be sent fails here
-        limit = self._socket.manager.engine_options.outbound_limit
+        manager = self._socket.manager
+        encoded = manager.parser.encode_event(self._socket.nsp, args)  # what cannot be sent fails here
+        if manager.engine is not None:
+            manager.engine.check_size(encoded)
+        limit = manager.engine_options.outbound_limit
         if self._bytes > limit:
             raise BufferFull(self._bytes, limit)
         entry = _Entry(args, timeout, compress, size_of(encoded))
@@ -65,25 +74,26 @@ class RetryQueue:
         Args:
             again: even if it is on its way already, as after a new connection.
         """
-        while self._entries and self._entries[0].future.cancelled():
-            self._entries.popleft()
-        if not self._socket.is_connected or not self._entries:
+        if not self._socket.is_connected:
             return
-        entry = self._entries[0]
-        if entry.pending and not again:
+        while self._entries:
+            entry = self._entries[0]
+            if entry.future.cancelled():
+                self._entries.popleft()
+                continue
+            if entry.pending and not again:
+                return
+            entry.pending = True
+            entry.tries += 1
+            try:
+                answer = self._socket.send_once(entry.args, entry.timeout, entry.compress)
+            except (UsageError, BufferFull) as error:
+                self._entries.popleft()
+                if not entry.future.done():
+                    entry.future.set_exception(error)
+                continue
+            answer.add_done_callback(partial(self._answered, entry, entry.tries))
             return
-        entry.pending = True
-        entry.tries += 1
-        number = entry.tries
-        try:
-            answer = self._socket.send_once(entry.args, entry.timeout, entry.compress)
-        except (UsageError, BufferFull) as error:
-            self._entries.popleft()
-            if not entry.future.done():
-                entry.future.set_exception(error)
-            self.go_on(again=False)
-            return
-        answer.add_done_callback(lambda future: self._answered(entry, number, future))
 
     def _done(self, entry: _Entry) -> None:
         self._bytes -= entry.size

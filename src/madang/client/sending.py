@@ -5,9 +5,10 @@ from __future__ import annotations
 from asyncio import Future
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from itertools import count
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from ..errors import AckTimeout, BufferFull, UsageError
 from ..events.acks import PendingAck, error_without_data
@@ -70,7 +71,8 @@ class Sender(Listening):
     @property
     def buffered(self) -> int:
         """Bytes that wait: for the connection, or for the server to take them."""
-        return self._buffered_bytes + self.manager.buffered
+        waiting = self._retry.buffered if self._retry is not None else 0
+        return self._buffered_bytes + waiting + self.manager.buffered
 
     # emitting
 
@@ -187,7 +189,13 @@ class Sender(Listening):
 
     def _emit_surely(self, args: tuple[Any, ...], compress: bool) -> None:
         assert self._retry is not None
-        self._retry.add(args, self.manager.options.ack_timeout, compress)
+        answer = self._retry.add(args, self.manager.options.ack_timeout, compress)
+        answer.add_done_callback(partial(self._unanswered, args[0]))
+
+    def _unanswered(self, event: str | int, answer: Future[Any]) -> None:
+        """An event that nobody waits for the answer of has been given up."""
+        if not answer.cancelled() and answer.exception() is not None:
+            self.manager.handler_failed(cast("BaseException", answer.exception()), self, event)
 
     def _send(self, encoded: Encoded, ack_id: int | None, volatile: bool) -> bool:
         """Send a message, or keep it until it can be sent; False if it was dropped."""

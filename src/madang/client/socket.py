@@ -109,6 +109,8 @@ class ClientSocket(Sender):
         self._holding = False
         self._asked = False
         self._waiting: list[Future[None]] = []
+        self._ends: list[Future[str]] = []
+        self._closed = False
         self._taps = Taps(self._taps_changed, lambda: manager.call_in_loop(self._taps_changed))
         self._handlers_full = False
         self._paused_session: ClientSession | None = None
@@ -157,6 +159,7 @@ class ClientSocket(Sender):
         Args:
             *names: only these. Default: all.
         """
+        self._require_life()
         return self._taps.stream(frozenset(event_name(name) for name in names))
 
     async def wait_for(self, event: str | int, *, timeout: float | None = 30.0) -> Any:
@@ -173,7 +176,19 @@ class ClientSocket(Sender):
             WaitTimeout: it did not come in time.
             SocketClosed: the client was closed meanwhile.
         """
+        self._require_life()
         return await self._taps.wait_for(event_name(event), timeout)
+
+    def request(
+        self, args: tuple[Any, ...], timeout: float | None = None, *, compress: bool = True, volatile: bool = False
+    ) -> Future[Any]:
+        """Send an event that wants an answer; see `emit_with_ack`."""
+        self._require_life()
+        return super().request(args, timeout, compress=compress, volatile=volatile)
+
+    def _require_life(self) -> None:
+        if self._closed:
+            raise SocketClosed("the client was closed; call connect() again")
 
     def _taps_changed(self) -> None:
         self._refresh_taps()
@@ -188,6 +203,7 @@ class ClientSocket(Sender):
             ConnectError: when awaited; see `connected`, for the others as well.
         """
         manager = self.manager
+        self._closed = False
         if not self._joined:
             if not self.active:
                 self.active = True
@@ -224,7 +240,9 @@ class ClientSocket(Sender):
         if self._joined:
             return
         if not self.active:
-            raise SocketClosed("not connecting; call connect() first")
+            raise UsageError(f"namespace {self.nsp!r} is not connecting; call connect() first")
+        if self.manager.state == "closed":  # given up
+            raise self.manager.last_error or SocketClosed("the connection was closed")
         future: Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         try:
@@ -273,7 +291,9 @@ class ClientSocket(Sender):
             self._refused_with(error)
             return
         self.manager.handler_failed(error, self, "auth")
-        self._tell_life("connect_error", error)
+        failed = ConnectionFailed("auth error", f"{type(error).__name__}: {error}")
+        failed.__cause__ = error
+        self._tell_life("connect_error", failed)
         self._auth_timer = self.manager.clock.call_later(self._auth_backoff.next(), self._ask_again, session)
 
     def _ask_again(self, session: ClientSession | None) -> None:
@@ -388,8 +408,9 @@ class ClientSocket(Sender):
         """The server has ended this namespace."""
         self.active = False
         self._leave(IO_SERVER, None)
-        self._nothing_to_expect(SocketClosed(IO_SERVER))
-        self.manager.left()
+        if not self.active:  # a handler may have asked to join again
+            self._nothing_to_expect(SocketClosed(IO_SERVER))
+            self.manager.left()
 
     def event_arrived(self, args: list[Any], ack_id: int | None, size: int) -> None:
         """An event came that is to be seen before its handlers, or that is decoded already."""
@@ -434,6 +455,20 @@ class ClientSocket(Sender):
     def _nothing_to_expect(self, error: Exception) -> None:
         """There is no connection, and none will come by itself."""
         self._settle(error)
+        reason = error.reason if isinstance(error, SocketClosed) else str(error)
+        self._taps.end_streams(reason)
+        over, self._ends = self._ends, []
+        for future in over:
+            if not future.done():
+                future.set_result(reason)
+
+    async def _over(self) -> str:
+        """Wait until nothing is to be expected any more; see `Client.wait`."""
+        if not self.active or (self.manager.state == "closed" and self.manager.engine is None):
+            return "not connecting"
+        future: Future[str] = asyncio.get_running_loop().create_future()
+        self._ends.append(future)
+        return await future
 
     def _settle(self, error: Exception | None) -> None:
         """Tell those who wait until the namespace is joined."""
@@ -448,7 +483,8 @@ class ClientSocket(Sender):
 
     def closed_for_good(self) -> None:
         """The client was closed: nobody shall wait for anything any more."""
-        self._settle(SocketClosed(IO_CLIENT))
+        self._closed = True
+        self._nothing_to_expect(SocketClosed(IO_CLIENT))
         self.fail_acks(IO_CLIENT, unsent=True)
         if self._retry is not None:
             self._retry.fail(IO_CLIENT)

@@ -44,7 +44,8 @@ class Received:
 class EventStream:
     """The events that come from now on; made by `client.events()`.
 
-    Iterating ends when the client has been closed for good; while it reconnects, the stream waits. A stream that is
+    Iterating ends when the client is not connected and will not come back by itself; while it reconnects, the stream
+    waits. A stream that is
     full stops the reading from the server until something is taken from it, so an abandoned one must be closed, or let
     go of.
 
@@ -53,26 +54,28 @@ class EventStream:
         changed: called when there is room again, and when it is closed.
     """
 
-    __slots__ = ("__weakref__", "_bytes", "_changed", "_ended", "_events", "_names", "_waiter")
+    __slots__ = ("__weakref__", "_bytes", "_changed", "_ended", "_events", "_full", "_names", "_waiter")
 
     def __init__(self, names: frozenset[str | int], changed: Callable[[], object]) -> None:
         self._names = names
         self._events: deque[Received] = deque()
         self._bytes = 0
+        self._full = False
         self._waiter: asyncio.Future[None] | None = None
         self._ended: str | None = None
         self._changed = changed
 
     @property
     def full(self) -> bool:
-        """Whether it holds as much as it may."""
-        return len(self._events) >= FULL or self._bytes >= QUEUE_BYTES
+        """Whether it holds as much as it may, or has, and is not down to the half of it yet."""
+        return self._full
 
     def put(self, received: Received) -> None:
         """An event has come."""
         if self._ended is None and (not self._names or received.name in self._names):
             self._events.append(received)
             self._bytes += received.size
+            self._full = self._full or len(self._events) >= FULL or self._bytes >= QUEUE_BYTES
             self._wake()
 
     def end(self, reason: str) -> None:
@@ -86,6 +89,7 @@ class EventStream:
         self.end("the stream was closed")
         self._events.clear()
         self._bytes = 0
+        self._full = False
         self._changed()
 
     @property
@@ -125,10 +129,10 @@ class EventStream:
             if self._waiter is None:
                 self._waiter = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._waiter)
-        was_full = self.full
         received = self._events.popleft()
         self._bytes -= received.size
-        if was_full and not self.full:
+        if self._full and len(self._events) <= FULL // 2 and self._bytes <= QUEUE_BYTES // 2:
+            self._full = False
             self._changed()
         return received
 

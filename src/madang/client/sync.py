@@ -18,7 +18,7 @@ from ..events.handlers import is_coroutine_function
 from ..events.registering import Registering
 from .client import Client
 from .options import Auth, ClientKeywords
-from .reconnect import GOODBYE
+from .reconnect import GOODBYE, Manager
 from .socket import ClientSocket
 from .stream import EventStream, Received
 
@@ -157,7 +157,7 @@ class SyncSocket(Registering):
         self._loop_thread = thread
 
     def __repr__(self) -> str:
-        return repr(self._socket).replace("<Client", f"<{type(self).__name__}", 1)
+        return repr(self._socket).replace(type(self._socket).__name__, type(self).__name__, 1)
 
     # what it is
 
@@ -243,7 +243,7 @@ class SyncSocket(Registering):
         Args:
             event: the name.
             *args: the arguments.
-            timeout: seconds to wait. Default: the option `ack_timeout`, which is 60 here.
+            timeout: seconds to wait. Default: the option `ack_timeout`, 60 seconds.
         """
         return self.request((event, *args), timeout)
 
@@ -346,20 +346,19 @@ class SyncClient(SyncSocket):
     Args:
         url: the server, and the namespace as its path.
         auth: what to present to the server: a dict, or a function that gives one for each attempt.
-        **options: see `ClientOptions` and `ClientEngineOptions`; `ack_timeout` is 60 seconds here.
+        **options: see `ClientOptions` and `ClientEngineOptions`.
 
     Raises:
         OptionError: an unknown option, or a value out of range.
     """
 
     def __init__(self, url: str, *, auth: Auth | None = None, **options: Unpack[ClientKeywords]) -> None:
-        options.setdefault("ack_timeout", 60.0)
         self._client = Client(url, auth=auth, **(options | {"force_new": True, "auto_connect": False}))
         super().__init__(self._client, LoopThread())
         self._spaces: dict[str, SyncSocket] = {}
 
     def of(self, namespace: str, *, auth: Auth | None = None) -> SyncSocket:
-        """Another namespace on the same connection; it is joined by its `connect`.
+        """Another namespace on the same connection; the first call begins to join it, and its `connect` waits for that.
 
         Args:
             namespace: its name, such as ``"/chat"``.
@@ -371,6 +370,10 @@ class SyncClient(SyncSocket):
         if name not in self._spaces:
             socket = self._loop_thread.call(lambda: self._client.of(name, auth=auth))
             self._spaces[name] = SyncSocket(socket, self._loop_thread)
+            if self._loop_thread.running:
+                self._loop_thread.call(socket.connect)
+            else:
+                socket.active = True  # it joins with the connection
         return self._spaces[name]
 
     def on_error(self, handler: F) -> F:
@@ -381,6 +384,15 @@ class SyncClient(SyncSocket):
     def on_manager(self, event: str, listener: Callable[..., Any]) -> None:
         """Call `listener`, in the loop's thread, at an event of the connection, such as ``reconnect``."""
         self._loop_thread.call(self._client.manager.on, event, listener)
+
+    @property
+    def manager(self) -> Manager:
+        """The connection; its methods are for the loop's thread, where `on_manager` calls its listeners."""
+        return self._client.manager
+
+    def wait(self) -> str:
+        """Wait until the client is not connected and will not come back by itself; why. See `Client.wait`."""
+        return self._loop_thread.wait_for(self._client.wait())
 
     def close(self, timeout: float = GOODBYE) -> None:
         """Leave all namespaces, and wait until no connection and no thread is left; always ends in time.

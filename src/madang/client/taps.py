@@ -85,6 +85,10 @@ class Taps:
             for future in waits:
                 if not future.done():
                     future.set_exception(SocketClosed(reason))
+        self.end_streams(reason)
+
+    def end_streams(self, reason: str) -> None:
+        """No more events will come, as far as is known."""
         for stream in tuple(self._streams):
             stream.end(reason)
 

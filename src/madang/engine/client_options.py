@@ -71,7 +71,8 @@ class ClientEngineOptions:
         path: the path of the server. Default ``"/socket.io/"``.
         add_trailing_slash: whether `path` ends with a slash. Default True.
         transports: what may be used, in the order of trying. Default ``("polling", "websocket")``; of these only the
-            first is tried (see `try_all_transports`), and the second is what it is upgraded to.
+            first is tried (see `try_all_transports`), and the second is what it is upgraded to. Where no HTTP client is
+            installed (``madang[client]``), the default is WebSocket alone.
         upgrade: whether to change from polling to WebSocket. Default True.
         try_all_transports: whether the next transport is tried if one fails while connecting. Default False.
         remember_upgrade: whether to begin with WebSocket if it worked before, in this process. Default False.

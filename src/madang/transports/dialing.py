@@ -82,9 +82,9 @@ class Dialer:
             self._query[name] = {key: str(value) for key, value in chosen.items()}
         self._common = options
         need = [what for what, needed in _needs(options).items() if needed]
-        if need and (find_spec("aiohttp") is None or find_spec("aiohttp_socks") is None):
+        if need and not has_http_client():
             raise OptionError(
-                f"{' and '.join(need)} need an HTTP client: pip install 'madang[client]'; "
+                f"an HTTP client is needed for {' and '.join(need)}: pip install 'madang[client]'; "
                 "over WebSocket alone nothing is needed: transports=['websocket']"
             )
         if need:
@@ -170,6 +170,11 @@ class Dialer:
             self._emptied = asyncio.Event()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._emptied.wait(), timeout)
+
+
+def has_http_client() -> bool:
+    """Whether the packages of the extra `client` are installed."""
+    return find_spec("aiohttp") is not None and find_spec("aiohttp_socks") is not None
 
 
 def _needs(options: ClientEngineOptions) -> dict[str, bool]:

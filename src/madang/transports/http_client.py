@@ -88,6 +88,8 @@ class HttpClient:
                 if response.status != 200:
                     limit = _ERROR_BODY
                 return Answer(response.status, await _read(response, limit))
+        except ConnectionFailed:
+            raise
         except TimeoutError:
             raise _failed(f"no answer within {timeout} seconds") from None
         except (aiohttp.ClientError, ProxyError, OSError, ssl.SSLError, ValueError) as error:
