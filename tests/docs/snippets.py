@@ -3,7 +3,9 @@
 A fence of Python is compiled. One with a title is a whole program, and what follows it belongs to it until the next:
 
 * ``js title="…"`` or ``html title="…"``: its page, which Node runs with the stock client against the program;
-* ``text title="page"`` and ``text title="server"``: the lines that the page and the program print, in this order.
+* ``python title="client….py"``: the same in Python, run in a process of its own; there may be several for one program;
+* ``text title="page"`` (or ``"client"``) and ``text title="server"``: the lines that the page and the program print, in
+  this order.
 
 A program listens on port 3000 in the text and on any free one in the test. One that does not call ``run`` is given to
 uvicorn, under the name ``app`` or ``io``.
@@ -74,7 +76,7 @@ class Program:
     prints: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
     def __str__(self) -> str:
-        return str(self.server)
+        return str(self.page if self.page is not None and self.page.language == "python" else self.server)
 
 
 def snippets(page: Path) -> list[Snippet]:
@@ -92,12 +94,17 @@ def programs(page: Path) -> list[Program]:
     for snippet in snippets(page):
         if snippet.title is None:
             continue
-        if snippet.language == "python":
+        if snippet.language == "python" and snippet.title.startswith("client"):
+            if found[-1].page is not None:
+                found.append(Program(found[-1].server))
+            found[-1].page = snippet
+        elif snippet.language == "python":
             found.append(Program(snippet))
         elif snippet.language in ("js", "html"):
             found[-1].page = snippet
         elif snippet.language == "text":
-            found[-1].prints[snippet.title] = snippet.code.splitlines()
+            title = "page" if snippet.title == "client" else snippet.title
+            found[-1].prints[title] = snippet.code.splitlines()
     return found
 
 
@@ -134,10 +141,13 @@ def script(page: Snippet) -> str:
 
 
 @contextlib.asynccontextmanager
-async def run_page(node: str, code: str, url: str, lines: int) -> AsyncIterator[list[str]]:
-    """Run a page under Node; the first lines that it prints. It stays open for as long as the block."""
+async def run_page(node: str, code: str, url: str, lines: int, *, python: bool = False) -> AsyncIterator[list[str]]:
+    """Run a page under Node, or a client under Python; the first lines that it prints.
+
+    It stays open for as long as the block.
+    """
     process = await asyncio.create_subprocess_exec(
-        *(node, "--input-type=module", "-"),
+        *((sys.executable, "-u", "-") if python else (node, "--input-type=module", "-")),
         cwd=ROOT / "tests" / "js",
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

@@ -6,11 +6,12 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import httpx
 import pytest
 
+import madang
 from tests.docs.snippets import run_page
 from tests.hosts import ROOT
 
@@ -124,3 +125,101 @@ async def test_engine_echo(start: Start, node: str):
     """
     async with start("engine_echo") as url, run_page(node, page, url, 2) as printed:
         assert printed == ["hello", "<Buffer 01 02>"]
+
+
+@asynccontextmanager
+async def client(name: str, url: str, *args: str, **settings: str) -> AsyncIterator[asyncio.StreamReader]:
+    """Run a program of examples/client; what it prints. It must complain of nothing until the block is left."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, ROOT / "examples" / "client" / f"{name}.py", *args),
+        env={**os.environ, "URL": url, **settings},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(START_WITHIN):
+            yield process.stdout
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        _, errors = await process.communicate()
+    assert errors.decode() == ""
+
+
+async def line(printed: asyncio.StreamReader) -> str:
+    return (await printed.readline()).decode().rstrip("\n")
+
+
+@pytest.mark.feature("V1", "V2", "V3")
+async def test_client_script_and_stream(start: Start):
+    """What a script without asyncio says is heard by itself, and by a program that streams events."""
+    async with start("client/server") as url, client("stream", url) as streamed:
+        assert await line(streamed) == "listening"
+        async with client("script", url, "dinner", "is", "ready") as said:
+            assert [await line(said), await line(said)] == ["ok", "heard: dinner is ready"]
+        assert await line(streamed) == "dinner is ready"
+
+
+async def test_client_bot(start: Start):
+    """The bot answers what others say, comes back after a lost connection, and ends when it is told to."""
+    async with AsyncExitStack() as stack:
+        async with start("client/server") as url:
+            printed = await stack.enter_async_context(client("bot", url))
+            assert await line(printed) == "connected"
+            async with madang.connect(url) as somebody:
+                heard = somebody.events("said")
+                somebody.emit("say", "!add 1 2")
+                assert [(await heard.receive(5)).data["text"] for _ in range(2)] == ["!add 1 2", "that is 3"]
+            assert await line(printed) == "answered: {'ok': True}"
+        assert await line(printed) == "disconnected: transport close"
+        async with start("client/server") as url:
+            while (said := await line(printed)) != "connected":
+                assert said.startswith(("cannot connect: polling error", "back after"))
+            async with madang.connect(url) as somebody:
+                await somebody.emit_with_ack("say", "!bye", timeout=5)
+            assert await line(printed) == "disconnected: io client disconnect"
+            assert await printed.read() == b""
+
+
+async def test_client_device(start: Start, free_port: int):
+    """All readings arrive, also those that were taken while there was no server; a stranger is refused."""
+    url = f"http://localhost:{free_port}"
+    async with client("device", url, READINGS="3", EVERY="0.01") as printed:
+        assert (await line(printed)).startswith("cannot connect: websocket error")
+        async with start("client/server"), client("device", url, TOKEN="wrong", EVERY="0.01") as stranger:
+            while "unknown device" not in (said := await line(stranger)):
+                assert said
+            assert await line(stranger) == "0 arrived, 1 did not"
+            while "did not" not in (said := await line(printed)):
+                assert said
+            assert said == "3 arrived, 0 did not"
+
+
+async def test_client_testing_a_server():
+    """The example of how to test one's own server passes."""
+    process = await asyncio.create_subprocess_exec(
+        *(
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-c",
+            os.devnull,
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "pytest_asyncio.plugin",
+        ),
+        ROOT / "examples" / "client" / "test_with_client.py",
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(2 * START_WITHIN):
+            out, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert "5 passed" in out.decode()

@@ -28,7 +28,7 @@ async def test_a_program_does_what_its_page_says(
     wanted = program.prints["page"]
     async with (
         serving(program.server, monkeypatch) as url,
-        run_page(node, script(program.page), url, len(wanted)) as printed,
+        run_page(node, script(program.page), url, len(wanted), python=program.page.language == "python") as printed,
     ):
         assert printed == wanted
         if (said := program.prints.get("server")) is not None:

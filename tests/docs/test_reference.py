@@ -6,11 +6,12 @@ import ast
 import dataclasses
 import enum
 import json
+import math
 import re
 from collections import deque
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_type_hints
 from uuid import UUID
 
 import msgspec
@@ -20,8 +21,12 @@ import pytest
 import madang
 from madang import errors
 from madang.cli.main import main
+from madang.client.options import ClientKeywords, ClientOptions
+from madang.client.socket import IO_CLIENT, IO_SERVER
+from madang.engine.client_options import ClientEngineOptions
 from madang.engine.cors import CorsOptions
 from madang.engine.options import CookieOptions, EngineOptions
+from madang.engine.transport import PARSE_ERROR, PING_TIMEOUT, TRANSPORT_CLOSE, TRANSPORT_ERROR
 from madang.protocol.socketio import DefaultParser
 from madang.server.options import ServerOptions
 from tests.hosts import ROOT
@@ -42,13 +47,38 @@ def rows(text: str) -> list[list[str]]:
     return [row for row, after in zip(cells[2:], lines[2:], strict=True) if "---" not in after]
 
 
+def default_of(field: dataclasses.Field[Any]) -> object:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
 @pytest.mark.parametrize(
-    ("heading", "options"), [("Server", ServerOptions), ("Server and Engine", EngineOptions)], ids=str
+    ("heading", "options"),
+    [
+        ("Server", ServerOptions),
+        ("Server and Engine", EngineOptions),
+        ("Client", ClientOptions),
+        ("The client's way to its server", ClientEngineOptions),
+    ],
+    ids=str,
 )
 def test_every_option_and_its_default(heading: str, options: Any):
     """docs/options.md names each option once, with the default that the code has."""
-    wanted = {field.name: field.default for field in dataclasses.fields(options)}
-    assert {row[0]: ast.literal_eval(row[1]) for row in rows(section("options.md", heading))} == wanted
+    wanted = {field.name: default_of(field) for field in dataclasses.fields(options)}
+    told = [(row[0], row[1]) for row in rows(section("options.md", heading))]
+    assert {name: math.inf if default == "inf" else ast.literal_eval(default) for name, default in told} == wanted
+    assert len(told) == len(wanted)
+
+
+def test_what_a_client_takes_by_name():
+    """The keywords that type checkers know of are the options, all of them."""
+    options = {field.name for kind in (ClientOptions, ClientEngineOptions) for field in dataclasses.fields(kind)}
+    assert set(get_type_hints(ClientKeywords)) == options
+
+
+def test_every_reason_of_a_disconnect():
+    """docs/client.md tells of each reason that a client's `disconnect` may have whether it comes back."""
+    told = {row[0] for row in rows(section("client.md", "The life of a connection"))}
+    assert told == {IO_SERVER, IO_CLIENT, PING_TIMEOUT, TRANSPORT_CLOSE, TRANSPORT_ERROR, PARSE_ERROR}
 
 
 @pytest.mark.parametrize(("heading", "options"), [("cors", CorsOptions), ("cookie", CookieOptions)])
