@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from itertools import count
-from threading import get_ident
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from threading import Lock, get_ident
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ..errors import AckTimeout, BufferFull, UsageError
+from ..errors import AckTimeout, BufferFull, SocketClosed, UsageError
 from ..events.acks import PendingAck, error_without_data
 from ..events.event import check_event
 from ..events.handlers import HandlerTable
@@ -62,6 +62,9 @@ class Sender(Listening):
         self._since_look = 0
         options = manager.options
         self._retry = RetryQueue(self, options.retries) if options.retries else None
+        self._closed = False
+        self._crossing = 0
+        self._crossing_lock = Lock()
 
     @property
     def is_connected(self) -> bool:
@@ -71,8 +74,16 @@ class Sender(Listening):
     @property
     def buffered(self) -> int:
         """Bytes that wait: for the connection, or for the server to take them."""
-        waiting = self._retry.buffered if self._retry is not None else 0
-        return self._buffered_bytes + waiting + self.manager.buffered
+        return self._crossing + self._waiting_bytes + self.manager.buffered
+
+    @property
+    def _waiting_bytes(self) -> int:
+        """Bytes that wait for the connection, or in the queue of `retries`."""
+        return self._buffered_bytes + (self._retry.buffered if self._retry is not None else 0)
+
+    def _require_life(self) -> None:
+        if self._closed:
+            raise SocketClosed("the client was closed; call connect() again")
 
     # emitting
 
@@ -142,40 +153,44 @@ class Sender(Listening):
     def emit_with(self, args: tuple[Any, ...], *, compress: bool = True, volatile: bool = False) -> None:
         """Send an event, given as name and arguments, with the flags of a `ClientOperator`."""
         manager = self.manager
-        if self._retry is not None and not volatile:
-            manager.in_loop(self._emit_surely, args, compress)
-            return
-        if get_ident() == manager.thread:
+        surely = self._retry is not None and not volatile
+        if get_ident() == manager.thread and not surely:
             encoded = manager.parser.encode_event(self.nsp, args, None, compress)
             encoded.event = args
             self._send(encoded, None, volatile)
             return
-        encoded = manager.parser_here().encode_event(self.nsp, args, None, compress)
+        ack_id = next(self._ids) if surely else None
+        encoded = manager.parser_here().encode_event(self.nsp, args, ack_id, compress)
         encoded.event = args
-        if self.manager.in_other_thread():
-            self._check(encoded, self.manager.engine)
-            manager.call_in_loop(self._send, encoded, None, volatile)
+        if manager.in_other_thread():
+            size = size_of(encoded)
+            self._cross(encoded, size)
+            manager.call_in_loop(self._crossed, encoded, ack_id, volatile, size)
         else:
-            self._send(encoded, None, volatile)
+            self._send_plain(encoded, ack_id, volatile)
 
     def request(
         self, args: tuple[Any, ...], timeout: float | None = None, *, compress: bool = True, volatile: bool = False
     ) -> Future[Any]:
         """Send an event that wants an answer; see `emit_with_ack`."""
-        self.manager.require_own_thread("emit_with_ack")
-        seconds = timeout if timeout is not None else self.manager.options.ack_timeout
+        manager = self.manager
+        if get_ident() != manager.thread:
+            manager.require_own_thread("emit_with_ack")
+        if self._closed:
+            self._require_life()
+        seconds = timeout if timeout is not None else manager.options.ack_timeout
+        ack_id = next(self._ids)
+        encoded = manager.parser.encode_event(self.nsp, args, ack_id, compress)
+        encoded.event = args
         if self._retry is not None and not volatile:
-            return self._retry.add(args, seconds, compress)
-        return self.send_once(args, seconds, compress, volatile)
+            return self._retry.ask(encoded, ack_id, seconds)
+        return self.send_asking(encoded, ack_id, seconds, volatile)
 
-    def send_once(
-        self, args: tuple[Any, ...], timeout: float | None, compress: bool, volatile: bool = False
+    def send_asking(
+        self, encoded: Encoded, ack_id: int, timeout: float | None, volatile: bool = False
     ) -> Future[Any]:
         """Send an event that wants an answer, without the queue of `retries`."""
-        ack_id = next(self._ids)
-        encoded = self.manager.parser.encode_event(self.nsp, args, ack_id, compress)
-        encoded.event = args
-        pending = PendingAck(timeout, lambda: self._forget_ack(ack_id))
+        pending = PendingAck(timeout, partial(self._forget_ack, ack_id))
         self._acks[ack_id] = pending
         self._ack_awaited()
         try:
@@ -187,15 +202,42 @@ class Sender(Listening):
             pending.future.set_exception(AckTimeout("a volatile event could not leave at once, and was dropped"))
         return pending.future
 
-    def _emit_surely(self, args: tuple[Any, ...], compress: bool) -> None:
-        assert self._retry is not None
-        answer = self._retry.add(args, self.manager.options.ack_timeout, compress)
-        answer.add_done_callback(partial(self._unanswered, args[0]))
+    def given_up(self, error: BaseException, encoded: Encoded) -> None:
+        """An event that nobody waits for the answer of could not be sent, or was not answered."""
+        self.manager.handler_failed(error, self, encoded.event[0] if encoded.event else "emit")
 
-    def _unanswered(self, event: str | int, answer: Future[Any]) -> None:
-        """An event that nobody waits for the answer of has been given up."""
-        if not answer.cancelled() and answer.exception() is not None:
-            self.manager.handler_failed(cast("BaseException", answer.exception()), self, event)
+    def can_send(self) -> bool:
+        """Whether the namespace is joined, by a connection that is alive as far as is known."""
+        session = self._session
+        return session is not None and (self.manager.clock.time() < session.expires_at or not session.has_expired())
+
+    # from another thread
+
+    def _cross(self, encoded: Encoded, size: int) -> None:
+        """In the emitting thread: see that the event will be taken, and count it as waiting until the loop has it."""
+        self._check(encoded, self.manager.engine)
+        limit = self.manager.engine_options.outbound_limit
+        with self._crossing_lock:
+            waiting = self._crossing + self._waiting_bytes
+            if waiting > limit:
+                raise BufferFull(waiting, limit)
+            self._crossing += size
+
+    def _crossed(self, encoded: Encoded, ack_id: int | None, volatile: bool, size: int) -> None:
+        """In the loop: nobody is there any more to raise an error at."""
+        with self._crossing_lock:
+            self._crossing -= size
+        try:
+            self._send_plain(encoded, ack_id, volatile)
+        except (UsageError, BufferFull) as error:
+            self.given_up(error, encoded)
+
+    def _send_plain(self, encoded: Encoded, ack_id: int | None, volatile: bool) -> None:
+        """Send an event whose answer nobody waits for; with an ack id, in the queue of `retries`."""
+        if ack_id is not None and self._retry is not None:
+            self._retry.tell(encoded, ack_id, self.manager.options.ack_timeout)
+        else:
+            self._send(encoded, None, volatile)
 
     def _send(self, encoded: Encoded, ack_id: int | None, volatile: bool) -> bool:
         """Send a message, or keep it until it can be sent; False if it was dropped."""
@@ -258,7 +300,7 @@ class Sender(Listening):
     def _could_not_send(self, error: UsageError, encoded: Encoded, ack_id: int | None) -> None:
         pending = self._acks.pop(ack_id, None) if ack_id is not None else None
         if pending is None:
-            self.manager.handler_failed(error, self, encoded.event[0] if encoded.event else "emit")
+            self.given_up(error, encoded)
         elif not pending.future.done():
             pending.future.set_exception(error)
 
