@@ -113,7 +113,7 @@ class Client(ClientSocket):
         That is so once the server's application has refused or disconnected it, once it was disconnected or closed
         here, and once connecting again has been given up.
         """
-        return await self._over()
+        return await self._end()
 
     async def __aenter__(self) -> Client:
         await self._opened()

@@ -192,9 +192,8 @@ class Manager(EventOwner, Listeners):
     # what sockets call
 
     def can_take(self, namespace: str, loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether another client may share it: for a namespace that is free, in the same loop, while it is in use."""
-        used = any(socket.active for socket in self.sockets.values())
-        return used and namespace not in self.sockets and self._loop is loop
+        """Whether another client may share it: for a namespace that is free, in the same loop."""
+        return namespace not in self.sockets and self._loop in (loop, None)
 
     def prepare(self) -> None:
         """Belong to the running loop.

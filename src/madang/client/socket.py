@@ -111,7 +111,7 @@ class ClientSocket(Sender):
         self._unwanted = False  # it was left before the server had let it in
         self._waiting: list[Future[None]] = []
         self._ends: list[Future[str]] = []
-        self._over_since: str | None = None
+        self._over: Exception | None = None  # why nothing is to be expected
         self._taps = Taps(self._taps_changed, lambda: manager.call_in_loop(self._taps_changed), self._is_over)
         self._handlers_full = False
         self._paused_session: ClientSession | None = None
@@ -204,7 +204,7 @@ class ClientSocket(Sender):
         manager = self.manager
         manager.prepare()
         self._closed = False
-        self._over_since = None
+        self._over = None
         if not self._joined:
             if not self.active:
                 self.active = True
@@ -240,10 +240,10 @@ class ClientSocket(Sender):
         """Wait until the namespace is joined; see `connected`."""
         if self._joined:
             return
+        if self._over is not None:
+            raise self._over.with_traceback(None)
         if not self.active:
             raise UsageError(f"namespace {self.nsp!r} is not connecting; call connect() first")
-        if self.manager.state == "closed":  # given up
-            raise self.manager.last_error or SocketClosed("the connection was closed")
         future: Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         try:
@@ -374,7 +374,7 @@ class ClientSocket(Sender):
         self.id = session_id
         self.recovered = self._progress.begin(pid)
         self._joined = True
-        self._over_since = None
+        self._over = None
         self._session = self.manager.engine
         self.refresh_write()
         self._update_reading()
@@ -476,7 +476,8 @@ class ClientSocket(Sender):
     def _nothing_to_expect(self, error: Exception) -> None:
         """There is no connection, and none will come by itself."""
         self._settle(error)
-        reason = self._over_since = error.reason if isinstance(error, SocketClosed) else str(error)
+        self._over = error
+        reason = _reason(error)
         self._taps.end_streams(reason)
         over, self._ends = self._ends, []
         for future in over:
@@ -485,11 +486,13 @@ class ClientSocket(Sender):
 
     def _is_over(self) -> str | None:
         """Why nothing is to be expected, or None."""
-        return self._over_since
+        return _reason(self._over) if self._over is not None else None
 
-    async def _over(self) -> str:
+    async def _end(self) -> str:
         """Wait until nothing is to be expected any more; see `Client.wait`."""
-        if not self.active or (self.manager.state == "closed" and self.manager.engine is None):
+        if self._over is not None:
+            return _reason(self._over)
+        if not self.active:
             return "not connecting"
         future: Future[str] = asyncio.get_running_loop().create_future()
         self._ends.append(future)
@@ -582,3 +585,7 @@ class ClientSocket(Sender):
         elif not full and paused is not None:
             self._paused_session = None
             paused.resume_reading()
+
+
+def _reason(error: Exception) -> str:
+    return error.reason if isinstance(error, SocketClosed) else str(error)

@@ -136,6 +136,13 @@ class EventStream:
             if self._waiter is None:
                 self._waiter = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._waiter)
+        return self._take()
+
+    def take(self) -> Received | None:
+        """An event that has come already, or None."""
+        return self._take() if self._events else None
+
+    def _take(self) -> Received:
         received = self._events.popleft()
         self._bytes -= received.size
         if self._full and len(self._events) <= FULL // 2 and self._bytes <= QUEUE_BYTES // 2:
