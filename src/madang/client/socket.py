@@ -496,7 +496,11 @@ class ClientSocket(Sender):
             return "not connecting"
         future: Future[str] = asyncio.get_running_loop().create_future()
         self._ends.append(future)
-        return await future
+        try:
+            return await future
+        finally:
+            if future in self._ends:
+                self._ends.remove(future)
 
     def _settle(self, error: Exception | None) -> None:
         """Tell those who wait until the namespace is joined."""
