@@ -31,7 +31,9 @@ def progress(now: float = NOW) -> Progress:
     return made
 
 
-@pytest.mark.parametrize("offset", [yeast(NOW), f"{yeast(NOW)}.1", "1790000000000-0", f"{int(NOW):08x}0123456789abcdef"])
+@pytest.mark.parametrize(
+    "offset", [yeast(NOW), f"{yeast(NOW)}.1", "1790000000000-0", f"{int(NOW):08x}0123456789abcdef"]
+)
 @pytest.mark.parametrize("now", [NOW, NOW + 86400 * 300, 86400.0], ids=["same", "ahead", "no clock"])
 def test_offsets_are_taken_away(offset: str, now: float):
     """The offset of each official adapter is known as one, also by a client whose clock is wrong."""
@@ -40,7 +42,9 @@ def test_offsets_are_taken_away(offset: str, now: float):
     assert args == ["event", 1]
 
 
-@pytest.mark.parametrize("last", ["hello", "goodbye", "ABCDEFG", "zzzzzzz", "1234567890-1", "0" * 24, "f" * 24, 7, None])
+@pytest.mark.parametrize(
+    "last", ["hello", "goodbye", "ABCDEFG", "zzzzzzz", "1234567890-1", "0" * 24, "f" * 24, 7, None]
+)
 def test_what_is_no_offset(last: Any):
     """A last argument that is text of the same shape, but no time of these days, is left where it is."""
     args = ["event", last]

@@ -219,10 +219,14 @@ async def test_awaiting_is_cancelled():
                     await asyncio.sleep(0)
                 task.cancel()
                 await asyncio.wait([task])
-            with pytest.raises(TimeoutError):
+
+            async def in_no_time(awaited: Any = awaited) -> None:
                 async with asyncio.timeout(0):
                     await awaited()
                     await asyncio.sleep(SOON)
+
+            with pytest.raises(TimeoutError):
+                await in_no_time()
         await client.connected
         assert await client.emit_with_ack("ask", 1) == 1
         assert (client._waiting, client._ends, bool(client._taps), client.tapped) == ([], [], False, False)
@@ -254,16 +258,20 @@ async def test_an_entry_that_is_cancelled(turns: int, leaks: Leaks):
 async def test_task_groups():
     """Connecting and asking in task groups works, and an error ends all of it."""
     async with listening(server()) as url, asyncio.timeout(SOON):
-        with pytest.raises(ExceptionGroup) as caught:
-            async with client_of(url) as client, asyncio.TaskGroup() as group:
+        client = client_of(url)
 
-                async def ask(number: int) -> None:
-                    assert await client.emit_with_ack("ask", number) == number
+        async def ask(number: int) -> None:
+            assert await client.emit_with_ack("ask", number) == number
 
+        async def group_of_tasks() -> None:
+            async with client, asyncio.TaskGroup() as group:
                 for number in range(10):
                     group.create_task(ask(number))
                 group.create_task(client.wait_for("never", timeout=0.05))
                 group.create_task(client.wait())
+
+        with pytest.raises(ExceptionGroup) as caught:
+            await group_of_tasks()
         assert [type(error) for error in caught.value.exceptions] == [madang.WaitTimeout]
         assert client.manager.state == "closed"
 

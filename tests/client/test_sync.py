@@ -254,7 +254,7 @@ async def test_calls_that_wait_while_another_thread_closes():
 
 
 async def test_closing_from_many_threads():
-    """While some threads close and connect the client and others use it, each call ends, with a `MadangError` at most."""
+    """While some threads close and connect a client and others use it, each call ends well or with a `MadangError`."""
 
     def use(url: str) -> None:
         client = client_of(url)
@@ -340,10 +340,14 @@ async def test_too_much_before_the_connection(retries: int):
 
     def use(url: str) -> None:
         client = client_of(url, outbound_limit=10_000, retries=retries)
+
+        def fill() -> None:
+            for _ in range(100):
+                client.emit("say", "x" * 1000)
+
         for _ in range(2):
             with pytest.raises(madang.BufferFull):
-                for _ in range(100):
-                    client.emit("say", "x" * 1000)
+                fill()
             with pytest.raises(madang.EncodeError):
                 client.emit("say", object())
             client.connect()
@@ -361,6 +365,10 @@ async def test_what_is_on_its_way_to_the_loop_is_bounded():
         with client_of(url, outbound_limit=100_000) as client:
             hold, held = threading.Event(), threading.Event()
 
+            def fill() -> None:
+                for _ in range(1000):
+                    client.emit("note", "x" * 1000)
+
             @client.on("said")
             async def said() -> None:
                 held.set()
@@ -369,8 +377,7 @@ async def test_what_is_on_its_way_to_the_loop_is_bounded():
             client.emit("say")
             assert held.wait(SOON)
             with pytest.raises(madang.BufferFull):
-                for _ in range(1000):
-                    client.emit("note", "x" * 1000)
+                fill()
             hold.set()
 
     async with listening(echo_server()) as url:
@@ -399,7 +406,7 @@ async def test_retries_from_another_thread():
 
 
 async def test_auth_that_blocks():
-    """A function that gives what to present runs in a thread: it may take its time, and a close does not wait for it."""
+    """A function that gives what to present runs in a thread, so it may take its time; a close does not wait for it."""
     release = threading.Event()
     asked = threading.Event()
 

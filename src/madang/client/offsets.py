@@ -37,6 +37,14 @@ class _Shape(NamedTuple):
     time: Callable[[str], float]
 
 
+def _decimal_time(digits: str) -> float:
+    return int(digits) / 1000
+
+
+def _object_time(digits: str) -> float:
+    return float(int(digits, 16))
+
+
 def _base64_time(digits: str) -> float:
     milliseconds = 0
     for digit in digits:
@@ -46,8 +54,8 @@ def _base64_time(digits: str) -> float:
 
 _SHAPES: Final = (
     _Shape(re.compile(r"([0-9A-Za-z_-]{7,8})(?:\.[0-9A-Za-z_-]+)?"), _base64_time),  # in memory: yeast
-    _Shape(re.compile(r"(\d{10,15})-\d+"), lambda digits: int(digits) / 1000),  # Redis streams: a time and a number
-    _Shape(re.compile(r"([0-9a-f]{8})[0-9a-f]{16}"), lambda digits: float(int(digits, 16))),  # MongoDB: an object id
+    _Shape(re.compile(r"(\d{10,15})-\d+"), _decimal_time),  # Redis streams: a time and a number
+    _Shape(re.compile(r"([0-9a-f]{8})[0-9a-f]{16}"), _object_time),  # MongoDB: an object id
 )
 
 
