@@ -86,7 +86,9 @@ class Maker:
         """
         who = who or f"client {next(_numbers)}"
         query = {"who": who, **options.pop("query", {})}
-        client = Made(self.url + namespace, **(QUICK | {"timeout": SOON, "transports": self.transports, "query": query} | options))
+        client = Made(
+            self.url + namespace, **(QUICK | {"timeout": SOON, "transports": self.transports, "query": query} | options)
+        )
         client.who = who
         self.clients.append(client)
         return client

@@ -28,7 +28,7 @@ async def test_answers_find_their_questions(make_client):
     asked = [socket.emit_with_ack("echo", number) for number in range(3) for socket in (client, chat)]
     async with asyncio.timeout(SOON):
         assert await asyncio.gather(*asked) == [0, 0, 1, 1, 2, 2]
-    assert sent == [f"4{prefix}{number}[\"echo\",{number}]" for number in range(3) for prefix in ("2", "2/chat,")]
+    assert sent == [f'4{prefix}{number}["echo",{number}]' for number in range(3) for prefix in ("2", "2/chat,")]
 
 
 @pytest.mark.feature("W7")

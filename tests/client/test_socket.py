@@ -10,7 +10,7 @@ import pytest
 import madang
 from madang import ConnectError, ConnectionFailed, ReservedEventName, SocketClosed, UsageError
 from madang.engine import Engine
-from tests.client.servers import MadangBackend, madang_backend
+from tests.client.servers import MadangBackend
 from tests.client.tools import QUICK, SOON, WEBSOCKET, Heard, pipe, port_of, tcp, until, upgraded
 from tests.interop.ways import ARGUMENTS
 

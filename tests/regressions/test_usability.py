@@ -26,8 +26,6 @@ def heard() -> Heard:
 
 
 @pytest.mark.parametrize("name", [None, True, b"x", {"a": 1}, 1.5, ["a"], object()], ids=lambda it: type(it).__name__)
-    "name", [None, True, b"x", {"a": 1}, 1.5, ["a"], object()], ids=lambda name: type(name).__name__
-)
 async def test_names_that_are_none(io: madang.Server, name: Any):
     """An event's name is a text, an integer or an Event; anything else is refused wherever a name is given."""
     async with listening(io) as url, joined(url) as peer:
