@@ -212,9 +212,7 @@ class MadangBackend:
             heard.append([name, "connect"])
             if socket.handshake.query.get("hello"):
                 socket.emit("hello", socket.id)
-            socket.on_any(
-                lambda event, *args: heard.append([name, event, *(x for x in args if type(x) is not madang.Ack)])
-            )
+            socket.on_any(lambda *args: heard.append([name, *(arg for arg in args if type(arg) is not madang.Ack)]))
             socket.on("disconnect", lambda reason: heard.append([name, "disconnect", reason]))
 
         @namespace.on("echo")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import Future
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -25,6 +25,7 @@ from ..protocol.parser import CONNECT, DISCONNECT, Packet
 from ..protocol.socketio import DefaultParser
 from ..tasks import FAILURES, raise_if_cancelled
 from .backoff import Backoff
+from .connected import Connected, reason_of
 from .offsets import Progress
 from .options import Auth, check_auth
 from .sending import Sender, drop
@@ -46,30 +47,6 @@ _HOLD_TURNS: Final = 4
 _OLD_SERVER: Final = (
     "the server answered as one of Socket.IO 2 does, which clients of version 3 and later cannot speak to; update it"
 )
-
-
-class Connected:
-    """Whether a namespace is joined: true or false, and awaitable until it is."""
-
-    __slots__ = ("_socket",)
-
-    def __init__(self, socket: ClientSocket) -> None:
-        self._socket = socket
-
-    def __bool__(self) -> bool:
-        return self._socket.is_connected
-
-    def __eq__(self, other: object) -> bool:
-        return bool(self) == other if isinstance(other, bool | Connected) else NotImplemented
-
-    def __hash__(self) -> int:
-        return id(self._socket)
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        return self._socket.joined_or_failed().__await__()
-
-    def __repr__(self) -> str:
-        return repr(bool(self))
 
 
 class ClientSocket(Sender):
@@ -477,7 +454,7 @@ class ClientSocket(Sender):
         """There is no connection, and none will come by itself."""
         self._settle(error)
         self._over = error
-        reason = _reason(error)
+        reason = reason_of(error)
         self._taps.end_streams(reason)
         over, self._ends = self._ends, []
         for future in over:
@@ -486,12 +463,12 @@ class ClientSocket(Sender):
 
     def _is_over(self) -> str | None:
         """Why nothing is to be expected, or None."""
-        return _reason(self._over) if self._over is not None else None
+        return reason_of(self._over) if self._over is not None else None
 
     async def _end(self) -> str:
         """Wait until nothing is to be expected any more; see `Client.wait`."""
         if self._over is not None:
-            return _reason(self._over)
+            return reason_of(self._over)
         if not self.active:
             return "not connecting"
         future: Future[str] = asyncio.get_running_loop().create_future()
@@ -589,7 +566,3 @@ class ClientSocket(Sender):
         elif not full and paused is not None:
             self._paused_session = None
             paused.resume_reading()
-
-
-def _reason(error: Exception) -> str:
-    return error.reason if isinstance(error, SocketClosed) else str(error)
