@@ -323,3 +323,49 @@ async def test_a_client_leaves_only_what_it_has_joined():
         assert await second.emit_with_ack("ask", 1) == 1
         await second.close()
         assert second.manager.state == "closed"
+
+
+async def test_asked_for_credentials_twice():
+    """Who leaves and comes back while an auth function is still at work joins once."""
+    io = echo_server()
+    chat = io.of("/chat")
+    joined = Heard()
+    chat.on("connection", lambda socket: joined(socket.handshake.auth))
+    chat.on("ask", lambda socket, *args: args)
+    go = asyncio.Event()
+
+    async def auth() -> dict[str, Any]:
+        await go.wait()
+        return {"token": 1}
+
+    async with listening(io) as url, asyncio.timeout(SOON):
+        client = client_of(url)
+        await client.connected
+        session = client.manager.engine
+        space = client.of("/chat", auth=auth)
+        for _ in range(3):
+            space.disconnect()
+            space.connect()
+        go.set()
+        await space.connected
+        assert await space.emit_with_ack("ask", 1) == 1
+        assert joined.all == [({"token": 1},)]
+        assert client.manager.engine is session
+        await client.close()
+
+
+@pytest.mark.parametrize("way", [WEBSOCKET, POLLING])
+async def test_connect_in_the_turn_in_which_the_last_connection_is_gone(way: list[str]):
+    """The clearing away of the last connection takes nothing of the next one along, whenever that begins."""
+    async with listening(echo_server()) as url, asyncio.timeout(SOON):
+        client = client_of(url, transports=way)
+        for turns in range(8):
+            await client.connect()
+            client.disconnect()
+            while client.manager._dialer.live:
+                await asyncio.sleep(0)
+            for _ in range(turns // 2):
+                await asyncio.sleep(0)
+        await client.connect()
+        assert await client.emit_with_ack("ask", 1) == 1
+        await client.close()

@@ -7,7 +7,7 @@ from asyncio import Future
 from collections import deque
 from collections.abc import Callable
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import (
     ConnectError,
@@ -31,6 +31,7 @@ from .options import Auth, check_auth
 from .sending import Sender, drop
 from .stream import EventStream
 from .taps import Taps
+from .welcome import read_ids, read_refusal
 
 if TYPE_CHECKING:
     from ..engine.client_session import ClientSession
@@ -39,14 +40,8 @@ if TYPE_CHECKING:
 IO_SERVER: Final = "io server disconnect"
 IO_CLIENT: Final = "io client disconnect"
 
-_LONGEST_ID: Final = 1024
-
 _HOLD_TURNS: Final = 4
 """Turns of the loop for who awaited the connection to say what they want to hear, before the first event is given."""
-
-_OLD_SERVER: Final = (
-    "the server answered as one of Socket.IO 2 does, which clients of version 3 and later cannot speak to; update it"
-)
 
 
 class ClientSocket(Sender):
@@ -284,8 +279,8 @@ class ClientSocket(Sender):
 
     def _send_connect(self, auth: Any) -> None:
         session = self.manager.engine
-        if session is None:
-            return
+        if session is None or self._unanswered_connect:
+            return  # of two functions that were asked at the same time the first answer counts
         presented: dict[str, Any] = {**self._progress.presented(), **(auth or {})}
         data = presented if presented or auth is not None else None
         try:
@@ -339,15 +334,11 @@ class ClientSocket(Sender):
         """
         if self._joined:
             raise PacketError(f"namespace {self.nsp!r} is joined already")
-        said = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
-        session_id, pid = said.get("sid"), said.get("pid")
-        if session_id is None:
-            self._refused_with(ConnectError(_OLD_SERVER))
+        try:
+            session_id, pid = read_ids(data)
+        except ConnectError as error:
+            self._refused_with(error)
             return
-        if not isinstance(session_id, str) or len(session_id) > _LONGEST_ID:
-            raise PacketError("the id of a namespace must be text, and not too long")
-        if pid is not None and (not isinstance(pid, str) or len(pid) > _LONGEST_ID):
-            raise PacketError("the private id of a namespace must be text, and not too long")
         self.id = session_id
         self.recovered = self._progress.begin(pid)
         self._joined = True
@@ -386,12 +377,7 @@ class ClientSocket(Sender):
         """The server's application has refused."""
         if self._joined:
             raise PacketError(f"namespace {self.nsp!r} is joined already")
-        if isinstance(data, dict):
-            message: Any = data.get("message")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-            error = ConnectError(str(message) if message is not None else "refused", data.get("data"))  # pyright: ignore
-        else:
-            error = ConnectError(str(data))
-        self._refused_with(error)
+        self._refused_with(read_refusal(data))
 
     def _refused_with(self, error: ConnectError) -> None:
         self.active = False
