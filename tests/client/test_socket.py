@@ -569,7 +569,7 @@ async def test_auth_that_raises(anyhow):
     client.on_error(lambda error, socket, event: failed(str(error), event))
     with pytest.raises(ConnectError, match="logged out"):
         await client.connect()
-    assert heard.all == [("connect_error", "no token yet"), ("connect_error", "logged out")]
+    assert heard.all == [("connect_error", "auth error: ValueError: no token yet"), ("connect_error", "logged out")]
     assert failed.all == [("no token yet", "auth")]
     assert not client.active
 
