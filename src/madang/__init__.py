@@ -17,7 +17,17 @@
 """
 
 from .adapters import Adapter, MemoryAdapter
-from .client import Client, ClientSocket, EventStream, Manager, Received, SyncClient, connect
+from .client import (
+    Client,
+    ClientSocket,
+    EventStream,
+    Manager,
+    Received,
+    SyncClient,
+    SyncEventStream,
+    SyncSocket,
+    connect,
+)
 from .engine import CookieOptions, CorsOptions, Engine, Request, Session
 from .errors import (
     AckTimeout,
@@ -87,6 +97,8 @@ __all__ = [
     "Socket",
     "SocketClosed",
     "SyncClient",
+    "SyncEventStream",
+    "SyncSocket",
     "UsageError",
     "WaitTimeout",
     "connect",
