@@ -405,7 +405,10 @@ class ClientSocket(Sender):
         self.manager.left()
 
     def disconnected_by_server(self) -> None:
-        """The server has ended this namespace."""
+        """The server has ended this namespace, or our attempt to join it."""
+        if not self._joined:
+            self._refused_with(ConnectError(IO_SERVER))
+            return
         self.active = False
         self._leave(IO_SERVER, None)
         if not self.active:  # a handler may have asked to join again
