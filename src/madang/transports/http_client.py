@@ -51,6 +51,8 @@ class HttpClient:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             trust_env=False,
         )
+        # aiohttp asks again if a connection breaks before the answer; but what a poll was to bring may be lost with it
+        self._session._retry_connection = False  # pyright: ignore[reportPrivateUsage]
 
     async def request(
         self,
