@@ -298,6 +298,8 @@ class ClientSession(Listeners):
             self.state = CLOSING
             if self.probe is None or not self.probe.upgrading:
                 self.close_now()
+            else:
+                self._set_slots()
 
     def close_now(self) -> None:
         """End the session on the present transport."""
@@ -500,7 +502,9 @@ class ClientSession(Listeners):
             self.on_text, self.on_binary = self._tapped_text, self._tapped_binary
         else:
             self.on_text, self.on_binary = receiver.on_text, receiver.on_binary
-        if self._taps:
+        if self.state == CLOSING:
+            self.write = _drop
+        elif self._taps:
             self.write = self._tapped_send
         else:
             self.write = self._sender()
