@@ -273,7 +273,11 @@ async def test_each_try_is_a_question_of_its_own(anyhow):
     sent: list[bytes] = []
     assert client.manager.engine is not None
     client.manager.engine.on("packet_create", lambda encoded: sent.append(encoded.text))
-    answers = [client.emit_with_ack("echo", 1), client.emit_with_ack("nth", NEVER, "k"), client.emit_with_ack("echo", 2)]
+    answers = [
+        client.emit_with_ack("echo", 1),
+        client.emit_with_ack("nth", NEVER, "k"),
+        client.emit_with_ack("echo", 2),
+    ]
     assert sent == [b'420["echo",1]']
     assert await answers[0] == 1
     with pytest.raises(AckTimeout):

@@ -43,7 +43,10 @@ async def test_offsets() -> None:
     heard = await heard_from(
         meets("40", '40{"sid":"a","pid":"p"}', '42["news",1,"AAAAAAA"]', '42["news","two","AAAAAAB"]'),
         meets(
-            '40{"pid":"p","offset":"AAAAAAB"}', '42["news",3,"AAAAAAC"]', '40{"sid":"a","pid":"p"}', '42["news",4,"AAAAAAD"]'
+            '40{"pid":"p","offset":"AAAAAAB"}',
+            '42["news",3,"AAAAAAC"]',
+            '40{"sid":"a","pid":"p"}',
+            '42["news",4,"AAAAAAD"]',
         ),
         meets('40{"pid":"p","offset":"AAAAAAD"}', '40{"sid":"b","pid":"q"}'),
         meets('40{"pid":"q"}', '40{"sid":"c"}', '42["news","AAAAAAE"]', '42["news",5,"AAAAAAF"]'),

@@ -277,7 +277,7 @@ def test_closing_waits_for_the_upgrade():
 @pytest.mark.feature("V42")
 @pytest.mark.parametrize("ends", ["well", "badly"])
 def test_after_a_close_that_waits_nothing_is_taken(ends: str):
-    """What is sent after a close that waits for an upgrade is dropped, however that ends; what was sent before is not."""
+    """What is sent after a close that waits for an upgrade is dropped, and what was sent before it is not."""
     seat = upgrading()
     polling, websocket = seat.wires
     seat.session.send("before")

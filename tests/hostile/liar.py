@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import madang
 from tests.client.tools import POLLING, QUICK, SOON, WEBSOCKET, echo_server, pipe, port_of, tcp
-from tests.hosts import listening
 from tests.hostile.raw import BINARY, CLOSE, TEXT, frame
+from tests.hosts import listening
 
 OPEN: Final = '0{"sid":"liar","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}'
 JOINED: Final = '40{"sid":"of the liar"}'
@@ -38,7 +38,9 @@ class Victim:
     def key(self) -> bytes:
         """The client's Sec-WebSocket-Key."""
         return self.head.lower().partition(b"sec-websocket-key: ")[2] and next(
-            line.partition(b": ")[2] for line in self.head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:")
+            line.partition(b": ")[2]
+            for line in self.head.split(b"\r\n")
+            if line.lower().startswith(b"sec-websocket-key:")
         )
 
     async def say(self, *data: bytes) -> None:
@@ -127,7 +129,7 @@ def packets_that(end: bool, *packets: str | bytes) -> Lie:
 
 
 class Answers:
-    """A lie over polling: what each request of a session is answered with, as whole responses; the last one for ever."""
+    """A lie over polling: what each poll of a session is answered with, as whole responses, and each POST."""
 
     def __init__(self, *answers: bytes, posts: bytes | None = None) -> None:
         self.answers = list(answers)

@@ -89,7 +89,13 @@ HARMLESS = {
     "an answer to nothing": ["430[]", "43[]", "4399999999999999999999[1]", "43" + "9" * 900 + "[]"],
     "a binary answer to nothing": ['461-5[{"_placeholder":true,"num":0}]', b"x"],
     "many answers to nothing": [f"43{number}[]" for number in range(3000)],
-    "a namespace never asked for": ['40/other,{"sid":"x"}', '42/other,["age"]', '44/other,"no"', "41/other,", "43/other,0[]"],
+    "a namespace never asked for": [
+        '40/other,{"sid":"x"}',
+        '42/other,["age"]',
+        '44/other,"no"',
+        "41/other,",
+        "43/other,0[]",
+    ],
     "bytes for a namespace never asked for": ['451-/other,["a",{"_placeholder":true,"num":0}]', b"x"],
     "an unknown event": ['42["nobody",1]', '42["__proto__",{"__proto__":{"a":1},"constructor":{"prototype":{}}}]'],
     "an event with a number for a name": ["42[5,6]", "42[1e400]", "42[-0]"],
@@ -127,7 +133,14 @@ class TestMalformed:
 
     async def test_not_utf8(self) -> None:
         """Text that is not UTF-8 ends the session."""
-        wrong = [b'42["age","\xff"]', b'42["\xff"]', b"40/\xff,", b'42/\xc3\x28,["age"]', b'42["\xed\xa0\x80"]', b"\xff"]
+        wrong = [
+            b'42["age","\xff"]',
+            b'42["\xff"]',
+            b"40/\xff,",
+            b'42/\xc3\x28,["age"]',
+            b'42["\xed\xa0\x80"]',
+            b"\xff",
+        ]
 
         def lie(packet: bytes) -> Any:
             async def tell(victim: Victim) -> None:
@@ -263,15 +276,25 @@ class TestHandshakes:
         told = await endure_polling(*lies)
         reasons = {name: one.reasons[0] for name, one in zip(HANDSHAKES, told, strict=True)}
         assert reasons == {name: "transport close" if lives else "failed" for name, (_, lives) in HANDSHAKES.items()}
-        assert {b"".join(lie.posted)[:2] for lie, (_, lives) in zip(lies, HANDSHAKES.values(), strict=True) if lives} == {b"40"}
+        assert {
+            b"".join(lie.posted)[:2] for lie, (_, lives) in zip(lies, HANDSHAKES.values(), strict=True) if lives
+        } == {b"40"}
 
 
 @pytest.mark.feature("W18", "W27")
 async def test_strange_answers_to_connect() -> None:
     """An answer to CONNECT that is no answer ends the session, or is a refusal in as few words as it gives."""
-    broken = ['40{"sid":5}', '40{"sid":{}}', '40{"sid":"%s"}' % ("x" * 5000), '40{"sid":"x","pid":5}', "40[]", "44", "44[]"]
+    broken = [
+        '40{"sid":5}',
+        '40{"sid":{}}',
+        '40{"sid":"%s"}' % ("x" * 5000),
+        '40{"sid":"x","pid":5}',
+        "40[]",
+        "44",
+        "44[]",
+    ]
     refused = ["40", "40{}", '44""', "44{}", '44{"message":5}', '44{"message":{"a":[]},"data":{}}']
-    refused += ['44{"message":%s}' % HALF_DEEP, '44{"message":"%s"}' % ("x" * 100_000)]
+    refused += [f'44{{"message":{HALF_DEEP}}}', f'44{{"message":"{"x" * 100_000}"}}']
 
     def lie(answer: str, end: bool) -> Any:
         async def tell(victim: Victim) -> None:

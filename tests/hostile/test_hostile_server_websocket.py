@@ -42,7 +42,10 @@ BROKEN: dict[str, tuple[bytes, set[int]]] = {
     "too large, announced": (framed(TEXT, b"4", size=1 << 40), {1009}),
     "largest length": (framed(TEXT, b"4", size=(1 << 63) - 1), {1009}),
     "length with the highest bit": (framed(BINARY, b"", size=1 << 63), {1002}),
-    "too large in fragments": (framed(TEXT, b"4" * LIMIT, fin=False) + framed(CONTINUATION, b"x" * 100, fin=False), {1009}),
+    "too large in fragments": (
+        framed(TEXT, b"4" * LIMIT, fin=False) + framed(CONTINUATION, b"x" * 100, fin=False),
+        {1009},
+    ),
     "length in more bytes than it needs": (bytes((0x81, 126, 0, 1)) + b"4", {1002}),
     "close with one byte": (framed(CLOSE, b"\x03"), {1002}),
     "close with code 0": (framed(CLOSE, b"\0\0"), {1002}),
@@ -96,7 +99,9 @@ class TestFrames:
             await victim.join()
             pieces = [framed(CONTINUATION, bytes((byte,)), fin=False) for byte in b'277["age"]']
             empty = framed(CONTINUATION, b"", fin=False) * FLOOD
-            await victim.say(framed(TEXT, b"4", fin=False), empty, framed(PING, b"x"), *pieces, empty, framed(CONTINUATION))
+            await victim.say(
+                framed(TEXT, b"4", fin=False), empty, framed(PING, b"x"), *pieces, empty, framed(CONTINUATION)
+            )
             assert await victim.text() == b"4377[7]"
 
         assert [one.reason for one in await endure(lie)] == ["transport close"]
@@ -248,7 +253,16 @@ class TestSlowly:
 
     async def test_evil_cookies(self) -> None:
         """Cookies of a WebSocket's handshake that are no cookies are not kept, and do not disturb it."""
-        evil = ["=", "a", ";;;", 'a="\\015\\012X-Evil: 1"', "\xff=\xff", "a=b; Domain=example.com", "a=" + "x" * 3000, 'b="x']
+        evil = [
+            "=",
+            "a",
+            ";;;",
+            'a="\\015\\012X-Evil: 1"',
+            "\xff=\xff",
+            "a=b; Domain=example.com",
+            "a=" + "x" * 3000,
+            'b="x',
+        ]
 
         async def lie(victim: Victim) -> None:
             assert b"Evil" not in victim.head.split(b"Cookie")[0]
@@ -288,7 +302,7 @@ async def test_upgrades_that_lead_nowhere() -> None:
                 over.set()
             elif victim.head.startswith(b"GET") and not answers.answers:
                 await over.wait()
-                if not any(b'4377[7]' in body for body in answers.posted):
+                if not any(b"4377[7]" in body for body in answers.posted):
                     answers.answers.append(response(b'4277["age"]'))
                 else:
                     answers.answers.append(response(b"1"))

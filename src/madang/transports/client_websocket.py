@@ -300,7 +300,7 @@ class WebSocketClient(FrameReader):
 
 
 def _look_at_end(transport: WSTransport) -> None:
-    """picows keeps a violation for who waits for the end; if nobody did, asyncio would complain that it was not seen."""
+    """picows keeps a violation for who waits for the end; if nobody does, asyncio complains that it was not seen."""
     waiting = transport.wait_disconnected()
     with suppress(StopIteration, Exception):
         waiting.send(None)
