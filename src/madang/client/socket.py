@@ -40,6 +40,8 @@ IO_CLIENT: Final = "io client disconnect"
 
 _LONGEST_ID: Final = 1024
 
+_NO_LIMIT: Final = (1 << 31) - 1
+
 _HOLD_TURNS: Final = 4
 """Turns of the loop for who awaited the connection to say what they want to hear, before the first event is given."""
 
@@ -117,7 +119,7 @@ class ClientSocket(Sender):
         self._auth_backoff = Backoff(1.0, 5.0, 0.5)
         self._auth_timer: Any = None
         if self.nsp == "/" and type(manager.parser) is DefaultParser:
-            self._ack_encoder = manager.parser.ack_encoder
+            self._ack_encoder = manager.parser.copy().ack_encoder  # one of its own: servers differ in what they take
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.nsp} {'connected' if self._joined else 'not connected'}>"
@@ -355,7 +357,9 @@ class ClientSocket(Sender):
         self.id = session_id
         self.recovered = self._progress.begin(pid)
         self._joined = True
-        self._session = self.manager.engine
+        session = self._session = self.manager.engine
+        if self._ack_encoder is not None and session is not None:
+            self._ack_encoder.limit = min(session.max_payload or _NO_LIMIT, _NO_LIMIT)
         self.refresh_write()
         self._update_reading()
         self._holding = bool(self._waiting)
@@ -400,7 +404,7 @@ class ClientSocket(Sender):
         self.active = False
         self._asked = False
         if not self._tell_life("connect_error", error) and not self._waiting:
-            self.manager.logger.warning("namespace %s: the server has refused: %s", self.nsp, error)
+            self.manager.logger.warning("namespace %s: the server has refused: %.300s", self.nsp, error)
         self._nothing_to_expect(error)
         self.manager.left()
 

@@ -589,6 +589,6 @@ def _limit(value: Any) -> int | None:
     """The handshake's `maxPayload`, which older servers leave out."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 1:
         raise PacketError("the handshake's maxPayload must be a number of bytes")
     return int(min(value, 1 << 62))
