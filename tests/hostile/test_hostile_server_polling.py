@@ -145,6 +145,24 @@ async def drip(victim: Victim, part: bytes) -> None:
 
 @pytest.mark.feature("H5")
 class TestFloods:
+    async def test_heads_without_end(self) -> None:
+        """Provisional answers without end are no answer: the attempt ends in time, and so does a session."""
+
+        async def flood(victim: Victim) -> None:
+            with suppress(ConnectionError):
+                while not victim.writer.transport.is_closing():
+                    await victim.say(b"HTTP/1.1 102 Processing\r\n\r\n" * 1000)
+                    await asyncio.sleep(0)
+
+        opening = OPEN.replace("25000", "150").replace("20000", "100")
+        good = Answers(response(opening.encode()), response(JOINED.encode()))
+
+        async def later(victim: Victim) -> None:
+            await (good(victim) if victim.head.startswith(b"POST") or good.answers else flood(victim))
+
+        told = await endure_polling(flood, later, timeout=0.4)
+        assert [one.reasons for one in told] == [["failed"], ["ping timeout"]]
+
     async def test_polls_with_nothing(self) -> None:
         """A server that answers every poll at once with noops or pings is asked less often; pongs do not pile up."""
         for noise in ("6", "6\x1e6", "2\x1e" * 3000 + "2"):
