@@ -175,17 +175,16 @@ class Sender(Listening):
         ack_id = next(self._ids)
         encoded = self.manager.parser.encode_event(self.nsp, args, ack_id, compress)
         encoded.event = args
-        pending = PendingAck(timeout, lambda: self._forget_ack(ack_id))
-        self._acks[ack_id] = pending
+        pending = self._acks[ack_id] = PendingAck.ask(self, ack_id, timeout)
         self._ack_awaited()
         try:
             sent = self._send(encoded, ack_id, volatile)
         except BaseException:
-            pending.future.cancel()
+            pending.cancel()
             raise
         if not sent:
-            pending.future.set_exception(AckTimeout("a volatile event could not leave at once, and was dropped"))
-        return pending.future
+            pending.end(AckTimeout("a volatile event could not leave at once, and was dropped"))
+        return pending
 
     def _emit_surely(self, args: tuple[Any, ...], compress: bool) -> None:
         assert self._retry is not None
@@ -233,7 +232,7 @@ class Sender(Listening):
         self._buffer.append(buffered)
         self._buffered_bytes += size_of(buffered.encoded)
 
-    def _forget_ack(self, ack_id: int) -> None:
+    def forget_ack(self, ack_id: int) -> None:
         """Nobody waits for this answer any more; an event that has not left yet is taken back."""
         self._acks.pop(ack_id, None)
         for buffered in self._buffer:
@@ -259,8 +258,9 @@ class Sender(Listening):
         pending = self._acks.pop(ack_id, None) if ack_id is not None else None
         if pending is None:
             self.manager.handler_failed(error, self, encoded.event[0] if encoded.event else "emit")
-        elif not pending.future.done():
-            pending.future.set_exception(error)
+        else:
+            pending.asker = None
+            pending.end(error)
 
     # answers
 
