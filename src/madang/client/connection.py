@@ -114,9 +114,11 @@ class Connection(Arrival):
     def _receive_whole(self, packet: Packet, size: int) -> None:
         """A packet whose arguments are decoded and complete; for a namespace that we have left it is late."""
         socket = self.manager.sockets.get(packet.namespace)
-        if socket is None or not socket.active:
-            return
         kind = packet.type
+        if socket is None or (kind in (CONNECT, CONNECT_ERROR) and socket.answered_late(kind == CONNECT)):
+            return
+        if not socket.active:
+            return
         if kind in (EVENT, BINARY_EVENT):
             socket.event_arrived(packet.args, packet.id, size)
         elif kind in (ACK, BINARY_ACK):

@@ -18,7 +18,7 @@ from ..errors import (
     UsageError,
 )
 from ..events.acks import Ack
-from ..events.dispatch import QUEUE_BYTES
+from ..events.dispatch import ACK_GRACE, QUEUE_BYTES
 from ..events.event import event_name
 from ..events.handlers import Handler, called
 from ..protocol.parser import CONNECT, DISCONNECT, Packet
@@ -87,7 +87,6 @@ class ClientSocket(Sender):
     Attributes:
         manager: the connection.
         nsp: the namespace's name.
-        auth: may be changed between attempts.
         id: the id that the server knows this client by; None while not connected.
         recovered: whether the server has taken up the session that was lost, and sends what was missed.
         active: whether it is connected, or will be: False before `connect`, after a refusal or a disconnect.
@@ -98,7 +97,7 @@ class ClientSocket(Sender):
 
     def __init__(self, manager: Manager, namespace: str, auth: Auth | None = None) -> None:
         super().__init__(manager, namespace)
-        self.auth = check_auth(auth)
+        self._auth = check_auth(auth)
         self.id: str | None = None
         self.recovered = False
         self.active = False
@@ -108,10 +107,12 @@ class ClientSocket(Sender):
         self._early_bytes = 0
         self._holding = False
         self._asked = False
+        self._unanswered_connect = False
+        self._unwanted = False  # it was left before the server had let it in
         self._waiting: list[Future[None]] = []
         self._ends: list[Future[str]] = []
-        self._closed = False
-        self._taps = Taps(self._taps_changed, lambda: manager.call_in_loop(self._taps_changed))
+        self._over_since: str | None = None
+        self._taps = Taps(self._taps_changed, lambda: manager.call_in_loop(self._taps_changed), self._is_over)
         self._handlers_full = False
         self._paused_session: ClientSession | None = None
         self._auth_backoff = Backoff(1.0, 5.0, 0.5)
@@ -147,6 +148,15 @@ class ClientSocket(Sender):
         return not self._joined
 
     @property
+    def auth(self) -> Auth | None:
+        """What is presented to the server; may be changed between attempts."""
+        return self._auth
+
+    @auth.setter
+    def auth(self, auth: Auth | None) -> None:
+        self._auth = check_auth(auth)
+
+    @property
     def io(self) -> Manager:
         """The same as `manager`, under JavaScript's name."""
         return self.manager
@@ -179,17 +189,6 @@ class ClientSocket(Sender):
         self._require_life()
         return await self._taps.wait_for(event_name(event), timeout)
 
-    def request(
-        self, args: tuple[Any, ...], timeout: float | None = None, *, compress: bool = True, volatile: bool = False
-    ) -> Future[Any]:
-        """Send an event that wants an answer; see `emit_with_ack`."""
-        self._require_life()
-        return super().request(args, timeout, compress=compress, volatile=volatile)
-
-    def _require_life(self) -> None:
-        if self._closed:
-            raise SocketClosed("the client was closed; call connect() again")
-
     def _taps_changed(self) -> None:
         self._refresh_taps()
         self._update_reading()
@@ -203,15 +202,16 @@ class ClientSocket(Sender):
             ConnectError: when awaited; see `connected`, for the others as well.
         """
         manager = self.manager
+        manager.prepare()
         self._closed = False
+        self._over_since = None
         if not self._joined:
             if not self.active:
                 self.active = True
                 self._asked = False
-            manager.prepare()
             if manager.state == "closed":
                 manager.open()
-            elif manager.state == "open" and not self._asked:
+            elif manager.state == "open" and not self._asked and not manager.leaving:
                 self.manager_opened()
         return Connected(self)
 
@@ -230,6 +230,7 @@ class ClientSocket(Sender):
         if self._joined and session is not None:
             session.write(manager.parser.encode_control(DISCONNECT, self.nsp))
         was_active, self.active = self.active, False
+        self._unwanted = self._unanswered_connect
         self._leave(IO_CLIENT, None)
         if was_active:
             self._nothing_to_expect(SocketClosed(IO_CLIENT))
@@ -262,7 +263,9 @@ class ClientSocket(Sender):
         if not self.active or self._joined:
             return
         self._asked = True
-        auth: Any = self.auth
+        if self._unwanted:
+            return  # the answer to what was asked before comes first
+        auth: Any = self._auth
         if callable(auth):
             self.manager.tasks.start(self._ask_auth(auth, self.manager.engine))
         else:
@@ -272,7 +275,8 @@ class ClientSocket(Sender):
         try:
             given = auth()
             if isawaitable(given):
-                given = await given
+                async with asyncio.timeout(self.manager.timeout):
+                    given = await given
             if given is not None and not hasattr(given, "keys"):
                 raise UsageError(f"auth must give a dict, not {given!r}")
         except FAILURES as error:
@@ -309,6 +313,7 @@ class ClientSocket(Sender):
         data = presented if presented or auth is not None else None
         try:
             session.write(self.manager.parser.encode_control(CONNECT, self.nsp, data))
+            self._unanswered_connect = True
         except UsageError as error:
             self.manager.handler_failed(error, self, "auth")
             self._refused_with(ConnectError(f"auth cannot be sent: {error}"))
@@ -323,7 +328,7 @@ class ClientSocket(Sender):
 
     def manager_closed(self, reason: str, description: object) -> None:
         """The connection has ended."""
-        self._asked = False
+        self._asked = self._unanswered_connect = self._unwanted = False
         if self.active:
             self._leave(reason, description)
 
@@ -334,6 +339,20 @@ class ClientSocket(Sender):
             self._nothing_to_expect(error or SocketClosed("the connection was closed"))
 
     # what the connection calls
+
+    def answered_late(self, let_in: bool) -> bool:
+        """Take the answer to a CONNECT that nobody wants any more; False if this is not one.
+
+        A server takes no DISCONNECT before it has answered, so only now it can be told.
+        """
+        unwanted, self._unwanted = self._unwanted, False
+        self._unanswered_connect = False
+        session = self.manager.engine
+        if unwanted and session is not None:
+            if let_in:
+                session.write(self.manager.parser.encode_control(DISCONNECT, self.nsp))
+            self.manager_opened()
+        return unwanted
 
     def joined(self, data: Any) -> None:
         """The server has let us in.
@@ -355,6 +374,7 @@ class ClientSocket(Sender):
         self.id = session_id
         self.recovered = self._progress.begin(pid)
         self._joined = True
+        self._over_since = None
         self._session = self.manager.engine
         self.refresh_write()
         self._update_reading()
@@ -439,6 +459,7 @@ class ClientSocket(Sender):
             self._auth_timer = None
         if not self._joined:
             self._early.clear()
+            self._early_bytes = 0
             return
         self._holding = False
         self._deliver_early()
@@ -446,8 +467,8 @@ class ClientSocket(Sender):
         self._session = None
         self.id = None
         self.write = drop
-        self._paused_session = None
         self._since_look = 0
+        self._update_reading()
         self._tell_life("disconnect", reason, description)
         self.fail_acks(reason, unsent=False)
         self.manager.refresh_main()
@@ -455,12 +476,16 @@ class ClientSocket(Sender):
     def _nothing_to_expect(self, error: Exception) -> None:
         """There is no connection, and none will come by itself."""
         self._settle(error)
-        reason = error.reason if isinstance(error, SocketClosed) else str(error)
+        reason = self._over_since = error.reason if isinstance(error, SocketClosed) else str(error)
         self._taps.end_streams(reason)
         over, self._ends = self._ends, []
         for future in over:
             if not future.done():
                 future.set_result(reason)
+
+    def _is_over(self) -> str | None:
+        """Why nothing is to be expected, or None."""
+        return self._over_since
 
     async def _over(self) -> str:
         """Wait until nothing is to be expected any more; see `Client.wait`."""
@@ -540,13 +565,18 @@ class ClientSocket(Sender):
         self._handlers_full = not reading
         self._update_reading()
 
+    def _ack_awaited(self) -> None:
+        if self._handlers_full or self._paused_session is not None:
+            super()._ack_awaited()
+            self._update_reading()
+
     def _update_reading(self) -> None:
         """Read from the server only while there is room for what comes."""
-        full = self._handlers_full or self._taps.full
+        full = self._joined and (self._handlers_full or self._taps.is_full(ACK_GRACE if self._acks else 1))
         paused = self._paused_session
         if full and paused is None:
             session = self.manager.engine
-            if session is not None and self._joined:
+            if session is not None:
                 self._paused_session = session
                 session.pause_reading()
         elif not full and paused is not None:
