@@ -196,9 +196,7 @@ class Sender(Listening):
             return self._retry.ask(encoded, ack_id, seconds)
         return self.send_asking(encoded, ack_id, seconds, volatile)
 
-    def send_asking(
-        self, encoded: Encoded, ack_id: int, timeout: float | None, volatile: bool = False
-    ) -> Future[Any]:
+    def send_asking(self, encoded: Encoded, ack_id: int, timeout: float | None, volatile: bool = False) -> Future[Any]:
         """Send an event that wants an answer, without the queue of `retries`."""
         loop = asyncio.get_running_loop()
         pending = self._acks[ack_id] = PendingAck(loop=loop)
