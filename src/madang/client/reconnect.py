@@ -276,7 +276,7 @@ class Manager(EventOwner, Listeners):
             self._drained.append(future)
             engine = self.engine
             if engine is not None:
-                engine.drain_awaited = True
+                engine.watch_drain()
             await future
 
     def tell_packet(self, packet: Packet) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from asyncio import Future
 from collections import deque
 from collections.abc import Sequence
-from functools import partial
 from itertools import count
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..errors import AckTimeout, BufferFull, SocketClosed, UsageError
-from ..events.acks import PendingAck, error_without_data
+from ..events.acks import NEVER, PendingAck, error_without_data
 from ..events.event import check_event
 from ..events.handlers import HandlerTable
 from ..events.listening import Listening
@@ -63,6 +63,8 @@ class Sender(Listening):
         options = manager.options
         self._retry = RetryQueue(self, options.retries) if options.retries else None
         self._closed = False
+        self._sweeps_in: asyncio.AbstractEventLoop | None = None  # where `_sweeper` is due
+        self._sweeper: Any = None
         self._crossing = 0
         self._crossing_lock = Lock()
 
@@ -97,7 +99,14 @@ class Sender(Listening):
             BufferFull: more than `outbound_limit` waits already.
         """
         plain = type(event) is str and event not in RESERVED_EVENTS
-        self.emit_with((event if plain else check_event(event), *args))
+        named = (event if plain else check_event(event), *args)
+        manager = self.manager
+        if self._retry is None and get_ident() == manager.thread:  # each call counts here
+            encoded = manager.parser.encode_event(self.nsp, named)
+            encoded.event = named
+            self._send(encoded, None, False)
+        else:
+            self.emit_with(named)
 
     def send(self, *args: Any) -> None:
         """Send the event ``message``."""
@@ -119,7 +128,8 @@ class Sender(Listening):
             SocketClosed: when awaited, if the connection was lost after the event was sent.
             ReservedEventName: the name belongs to the protocol.
         """
-        return self.request((check_event(event), *args), timeout)
+        plain = type(event) is str and event not in RESERVED_EVENTS
+        return self.request((event if plain else check_event(event), *args), timeout)
 
     @property
     def volatile(self) -> ClientOperator:
@@ -188,17 +198,29 @@ class Sender(Listening):
 
     def send_asking(self, encoded: Encoded, ack_id: int, timeout: float | None, volatile: bool = False) -> Future[Any]:
         """Send an event that wants an answer, without the queue of `retries`."""
-        pending = PendingAck(timeout, partial(self._forget_ack, ack_id))
-        self._acks[ack_id] = pending
-        self._ack_awaited()
+        loop = asyncio.get_running_loop()
+        pending = self._acks[ack_id] = PendingAck(loop=loop)
+        pending.asker = self
+        pending.ack_id = ack_id
+        pending.due = NEVER
+        pending.timer = None
+        if timeout is not None:
+            if timeout != self.manager.options.ack_timeout:
+                pending.timer = loop.call_later(timeout, pending.give_up)
+            else:  # these come due in the order in which they stand, so one timer is enough for all
+                pending.due = loop.time() + timeout
+                if self._sweeps_in is not loop:
+                    self._sweep_later(loop, timeout)
+        if self._reading_paused:
+            self._ack_awaited()
         try:
             sent = self._send(encoded, ack_id, volatile)
         except BaseException:
-            pending.future.cancel()
+            pending.cancel()
             raise
         if not sent:
-            pending.future.set_exception(AckTimeout("a volatile event could not leave at once, and was dropped"))
-        return pending.future
+            pending.end(AckTimeout("a volatile event could not leave at once, and was dropped"))
+        return pending
 
     def given_up(self, error: BaseException, encoded: Encoded) -> None:
         """An event that nobody waits for the answer of could not be sent, or was not answered."""
@@ -243,7 +265,11 @@ class Sender(Listening):
         if volatile and (session is None or not session.writable):
             return False
         if session is not None and (self.manager.clock.time() < session.expires_at or not session.has_expired()):
-            self._check(encoded, session)
+            size = len(encoded.text)
+            if encoded.attachments or size > session.size_limit or self._since_look > LOOK_EVERY:
+                self._check(encoded, session)
+            else:
+                self._since_look += size
             self.write(encoded)
         elif volatile:
             return False
@@ -273,7 +299,28 @@ class Sender(Listening):
         self._buffer.append(buffered)
         self._buffered_bytes += size_of(buffered.encoded)
 
-    def _forget_ack(self, ack_id: int) -> None:
+    def _sweep_later(self, loop: asyncio.AbstractEventLoop, delay: float) -> None:
+        self._sweeps_in = loop
+        self._sweeper = loop.call_later(delay, self._sweep)
+
+    def _sweep(self) -> None:
+        """Give up the questions whose `ack_timeout` is over, and come back for the next one."""
+        loop = asyncio.get_running_loop()
+        self._sweeps_in = None
+        overdue = loop.time() + 0.001  # a loop may call so much early
+        for pending in tuple(self._acks.values()):
+            if pending.due <= overdue:
+                pending.give_up()
+            elif pending.due != NEVER:
+                self._sweep_later(loop, pending.due - loop.time())
+                return
+
+    def _stop_sweeping(self) -> None:
+        if self._sweeps_in is not None:
+            self._sweeps_in = None
+            self._sweeper.cancel()
+
+    def forget_ack(self, ack_id: int) -> None:
         """Nobody waits for this answer any more; an event that has not left yet is taken back."""
         self._acks.pop(ack_id, None)
         for buffered in self._buffer:
@@ -299,8 +346,9 @@ class Sender(Listening):
         pending = self._acks.pop(ack_id, None) if ack_id is not None else None
         if pending is None:
             self.given_up(error, encoded)
-        elif not pending.future.done():
-            pending.future.set_exception(error)
+        else:
+            pending.asker = None
+            pending.end(error)
 
     # answers
 
@@ -316,6 +364,8 @@ class Sender(Listening):
         for ack_id in [known for known in self._acks if known not in kept]:
             pending = self._acks.pop(ack_id)
             pending.fail(reason, self)
+        if not self._acks:
+            self._stop_sweeping()
 
     def acknowledge(self, ack_id: int, values: Sequence[Any]) -> None:
         """Send an acknowledgement; may be called from any thread."""

@@ -71,6 +71,11 @@ class TransportReceiver(Protocol):
         """The server broke the rules of the transport."""
         ...
 
+    @property
+    def drain_watched(self) -> bool:
+        """Whether somebody wants `drained` to be called."""
+        ...
+
     def drained(self) -> None:
         """Nothing waits in it any more."""
         ...
@@ -150,7 +155,7 @@ class ClientSession(Listeners):
         ping_timeout: seconds that a ping may be late.
         max_payload: bytes that the server takes in one message or payload, or None if it has not said so.
         size_limit: the same as a number, infinite if the server has not said so.
-        drain_awaited: whether the receiver is to be told when nothing waits any more.
+        drain_watched: whether transports are to say when nothing waits any more.
         expires_at: when, by the clock, the server counts as gone unless a ping comes before.
         close_reason: why it ended, or None.
         write: sends an `Encoded`; a slot.
@@ -159,6 +164,7 @@ class ClientSession(Listeners):
     __slots__ = (
         "_clock",
         "_dial",
+        "_drain_awaited",
         "_held",
         "_options",
         "_pauses",
@@ -167,7 +173,7 @@ class ClientSession(Listeners):
         "_timer",
         "_untried",
         "close_reason",
-        "drain_awaited",
+        "drain_watched",
         "expires_at",
         "id",
         "max_payload",
@@ -219,7 +225,8 @@ class ClientSession(Listeners):
         self.ping_timeout = 0.0
         self.max_payload: int | None = None
         self.size_limit: float = float("inf")
-        self.drain_awaited = False
+        self._drain_awaited = False
+        self.drain_watched = False
         self.expires_at = float("inf")
         self.close_reason: CloseReason | None = None
         self.probe: Probe | None = None
@@ -307,6 +314,10 @@ class ClientSession(Listeners):
         self._end(FORCED_CLOSE, None)
         transport.close()
 
+    def watch_drain(self) -> None:
+        """Tell the receiver, once, when nothing waits any more."""
+        self._drain_awaited = self.drain_watched = True
+
     def pause_reading(self) -> None:
         """Take nothing more from the server for now; each call needs its own `resume_reading`."""
         self._pauses += 1
@@ -381,8 +392,9 @@ class ClientSession(Listeners):
         self._pong_waits = False
         if self._taps:
             self.tell("drain")
-        if self.drain_awaited and self.receiver is not None:
-            self.drain_awaited = False
+        if self._drain_awaited and self.receiver is not None:
+            self._drain_awaited = False
+            self.drain_watched = self._taps
             self.receiver.on_drained()
 
     # the handshake
@@ -518,7 +530,7 @@ class ClientSession(Listeners):
     def listener_added(self, event: str) -> None:
         """See `Listeners.listener_added`."""
         if event in ("packet", "packet_create", "flush", "drain") and not self._taps:
-            self._taps = True
+            self._taps = self.drain_watched = True
             if self.state == OPEN:
                 self._set_slots()
 

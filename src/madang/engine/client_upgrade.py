@@ -7,7 +7,7 @@ on it (protocol v4, "Upgrade"). Whatever goes wrong before ``5`` costs only the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ConnectionFailed
 from ..protocol.engineio import PROBE_PING, PROBE_PONG
@@ -29,6 +29,8 @@ class Probe:
     """
 
     __slots__ = ("_over", "_session", "_transport", "upgrading")
+
+    drain_watched: ClassVar[bool] = False
 
     def __init__(self, session: ClientSession, dial: Dial) -> None:
         self._session = session

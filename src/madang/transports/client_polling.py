@@ -216,7 +216,7 @@ class PollingClient:
             while self._queue:
                 await self._ask("POST", self._batch())
             self._posting = False
-            if self.session is not None:
+            if self.session is not None and self.session.drain_watched:
                 self.session.drained()
             self._check_paused()
         except ConnectionFailed as error:

@@ -246,7 +246,7 @@ class WebSocketClient(FrameReader):
     def resume_writing(self) -> None:
         """The server has caught up."""
         super().resume_writing()
-        if self.session is not None:
+        if self.session is not None and self.session.drain_watched:
             self.session.drained()
 
     # writing
@@ -258,8 +258,9 @@ class WebSocketClient(FrameReader):
             self._pending = 0
             self._frames = []
             self._write(frames[0] if len(frames) == 1 else b"".join(frames))
-            if not self._paused and self.session is not None:
-                self.session.drained()
+            session = self.session
+            if session is not None and session.drain_watched and not self._paused:
+                session.drained()
 
     def _schedule(self) -> None:
         self._call_soon(self.flush)
