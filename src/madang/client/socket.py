@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 IO_SERVER: Final = "io server disconnect"
 IO_CLIENT: Final = "io client disconnect"
 
+_NO_LIMIT: Final = (1 << 31) - 1
+
 _HOLD_TURNS: Final = 4
 """Turns of the loop for who awaited the connection to say what they want to hear, before the first event is given."""
 
@@ -90,7 +92,7 @@ class ClientSocket(Sender):
         self._auth_backoff = Backoff(1.0, 5.0, 0.5)
         self._auth_timer: Any = None
         if self.nsp == "/" and type(manager.parser) is DefaultParser:
-            self._ack_encoder = manager.parser.ack_encoder
+            self._ack_encoder = manager.parser.copy().ack_encoder  # one of its own: servers differ in what they take
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.nsp} {'connected' if self._joined else 'not connected'}>"
@@ -343,7 +345,9 @@ class ClientSocket(Sender):
         self.recovered = self._progress.begin(pid)
         self._joined = True
         self._over = None
-        self._session = self.manager.engine
+        session = self._session = self.manager.engine
+        if self._ack_encoder is not None and session is not None:
+            self._ack_encoder.limit = min(session.max_payload or _NO_LIMIT, _NO_LIMIT)
         self.refresh_write()
         self._update_reading()
         self._holding = bool(self._waiting)
@@ -381,14 +385,17 @@ class ClientSocket(Sender):
 
     def _refused_with(self, error: ConnectError) -> None:
         self.active = False
-        self._asked = False
+        self._asked = self._unanswered_connect = False
         if not self._tell_life("connect_error", error) and not self._waiting:
-            self.manager.logger.warning("namespace %s: the server has refused: %s", self.nsp, error)
+            self.manager.logger.warning("namespace %s: the server has refused: %.300s", self.nsp, error)
         self._nothing_to_expect(error)
         self.manager.left()
 
     def disconnected_by_server(self) -> None:
-        """The server has ended this namespace."""
+        """The server has ended this namespace, or our attempt to join it."""
+        if not self._joined:
+            self._refused_with(ConnectError(IO_SERVER))
+            return
         self.active = False
         self._leave(IO_SERVER, None)
         if not self.active:  # a handler may have asked to join again

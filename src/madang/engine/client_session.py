@@ -7,8 +7,8 @@ the times of the heartbeat and the largest payload are checked before they are u
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from math import isfinite
 from typing import Any, ClassVar, Final, Protocol, cast
 
 from ..errors import ConnectionFailed, PacketError, PayloadTooLarge
@@ -38,6 +38,8 @@ _LONGEST_WAIT: Final = 86400.0
 """Seconds; a heartbeat that is to wait longer is no heartbeat."""
 
 _LONGEST_ID: Final = 1024
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 class TransportReceiver(Protocol):
@@ -160,6 +162,7 @@ class ClientSession(Listeners):
         "_held",
         "_options",
         "_pauses",
+        "_pong_waits",
         "_taps",
         "_timer",
         "_untried",
@@ -205,6 +208,7 @@ class ClientSession(Listeners):
         self._untried: list[TransportName] = list(options.transports)
         self._held: list[Encoded] | None = None
         self._pauses = 0
+        self._pong_waits = False
         self._taps = False
         self._timer: Any = None
         self.receiver: SessionReceiver | None = receiver
@@ -294,6 +298,8 @@ class ClientSession(Listeners):
             self.state = CLOSING
             if self.probe is None or not self.probe.upgrading:
                 self.close_now()
+            else:
+                self._set_slots()
 
     def close_now(self) -> None:
         """End the session on the present transport."""
@@ -322,9 +328,11 @@ class ClientSession(Listeners):
             self.tell("packet", packet)
         try:
             kind, data = engineio.decode_packet(packet)
+            if self.state == OPENING and kind not in (engineio.OPEN, engineio.CLOSE):
+                raise PacketError("the first packet is not the handshake")
             if kind == engineio.PING:
                 self._alive()
-                self.transport.send_control(b"3")
+                self._pong()
                 self.tell("ping")
                 if self.receiver is not None:
                     self.receiver.on_ping()
@@ -362,8 +370,15 @@ class ClientSession(Listeners):
             self._end(reason, description)
             transport.close(code)
 
+    def _pong(self) -> None:
+        """Answer a ping, unless an answer waits already: who floods pings and reads no pong is owed one."""
+        if not self._pong_waits:
+            self.transport.send_control(b"3")
+            self._pong_waits = not self.transport.writable
+
     def drained(self) -> None:
         """The transport has sent all it held."""
+        self._pong_waits = False
         if self._taps:
             self.tell("drain")
         if self.drain_awaited and self.receiver is not None:
@@ -382,8 +397,8 @@ class ClientSession(Listeners):
         if not isinstance(said, dict):
             raise PacketError("the handshake must be an object")
         session_id, upgrades = said.get("sid"), said.get("upgrades", [])  # pyright: ignore
-        if not isinstance(session_id, str) or not 0 < len(session_id) <= _LONGEST_ID:
-            raise PacketError("the handshake has no session id, or a very long one")
+        if not isinstance(session_id, str) or not 0 < len(session_id) <= _LONGEST_ID or _SURROGATE.search(session_id):
+            raise PacketError("the handshake has no session id, or one that no URL can hold")
         if not isinstance(upgrades, list):
             raise PacketError("the handshake's upgrades must be a list")
         self.ping_interval = _seconds(said, "pingInterval")  # pyright: ignore[reportUnknownArgumentType]
@@ -452,6 +467,7 @@ class ClientSession(Listeners):
         old, self.transport = self.transport, transport
         held, self._held = self._held or [], None
         old.leave()
+        self._pong_waits = False
         transport.session = self
         transport.identify(self.id or "", self.max_payload)
         if self._pauses:
@@ -486,7 +502,9 @@ class ClientSession(Listeners):
             self.on_text, self.on_binary = self._tapped_text, self._tapped_binary
         else:
             self.on_text, self.on_binary = receiver.on_text, receiver.on_binary
-        if self._taps:
+        if self.state == CLOSING:
+            self.write = _drop
+        elif self._taps:
             self.write = self._tapped_send
         else:
             self.write = self._sender()
@@ -562,15 +580,15 @@ def _size(encoded: Encoded) -> int:
 def _seconds(said: dict[str, Any], name: str) -> float:
     """A time of the handshake, which is in milliseconds (protocol v4, "Handshake")."""
     value = said.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise PacketError(f"the handshake's {name} must be a number of milliseconds")
-    return min(value / 1000, _LONGEST_WAIT)
+    return min(value, _LONGEST_WAIT * 1000) / 1000
 
 
 def _limit(value: Any) -> int | None:
     """The handshake's `maxPayload`, which older servers leave out."""
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 1:
         raise PacketError("the handshake's maxPayload must be a number of bytes")
     return int(min(value, 1 << 62))

@@ -11,7 +11,7 @@ from ..engine.client_options import ClientEngineOptions
 from ..engine.transport import PARSE_ERROR, TRANSPORT_ERROR
 from ..errors import ConnectionFailed, PacketError
 from ..protocol.encoded import Encoded
-from ..protocol.engineio import SEPARATOR, decode_base64, encode_binary, join_payload, split_payload
+from ..protocol.engineio import SEPARATOR, decode_base64, encode_binary, join_payload
 from ..types import TransportName
 from .refusals import refusal
 
@@ -23,6 +23,9 @@ _GOODBYE: Final = 1.5
 
 _EMPTY_POLLS: Final = 8
 """Polls in a row that may bring nothing to speak of, before the next one waits a little."""
+
+_TURN: Final = 64
+"""Packets of one answer that are given in one turn of the loop."""
 
 _BREATH: Final = 0.1
 """Seconds that it waits then: a server that answers every poll at once with nothing shall not keep us busy."""
@@ -150,36 +153,46 @@ class PollingClient:
         try:
             while self._alive and self._pausing is None:
                 body = await self._ask("GET", None)
-                empty = 0 if self._deliver(body) else empty + 1
+                empty = 0 if await self._deliver(body) else empty + 1
                 if empty > _EMPTY_POLLS:
                     await asyncio.sleep(_BREATH)
-                await self._reading.wait()
         except ConnectionFailed as error:
             self._failed(error)
         finally:
             self._polling = False
             self._check_paused()
 
-    def _deliver(self, payload: bytes) -> bool:
-        """Give the packets to the session; False if there was nothing but noise."""
+    async def _deliver(self, payload: bytes) -> bool:
+        """Give the packets to the session, as fast as it takes them; False if there was nothing but noise."""
         told = False
-        for packet in split_payload(payload):
-            session = self.session
-            if session is None:
-                break
-            first = packet[:1]
-            if first == b"4":
-                session.on_text(packet)
-                told = True
-            elif first == b"b":
-                try:
-                    session.on_binary(decode_base64(packet[1:]))
-                except PacketError as error:
-                    session.fail(PARSE_ERROR, error)
-                told = True
-            else:
-                session.on_control(packet)
+        start = number = 0
+        while start >= 0 and self.session is not None:
+            end = payload.find(SEPARATOR, start)
+            packet = payload[start:] if end < 0 else payload[start:end]
+            start = end + 1 if end >= 0 else -1
+            told = self._give(packet) or told
+            number += 1
+            if number % _TURN == 0:
+                await asyncio.sleep(0)
+            if not self._reading.is_set():
+                await self._reading.wait()
         return told
+
+    def _give(self, packet: bytes) -> bool:
+        """Give one packet to the session; False if it is noise."""
+        session = self.session
+        first = packet[:1]
+        if first == b"4":
+            session.on_text(packet)
+        elif first == b"b":
+            try:
+                session.on_binary(decode_base64(packet[1:]))
+            except PacketError as error:
+                session.fail(PARSE_ERROR, error)
+        else:
+            session.on_control(packet)
+            return False
+        return True
 
     def _check_paused(self) -> None:
         done = self._pausing

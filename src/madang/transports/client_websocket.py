@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from picows import WSCloseCode, WSFrame, WSHandshakeError, WSMsgType, WSTransport, WSUpgradeRequest, WSUpgradeResponse
@@ -14,7 +15,7 @@ from ..engine.transport import TRANSPORT_ERROR
 from ..errors import ConnectionFailed
 from ..protocol.encoded import Encoded, masked_frame
 from .reading import SILENT, FrameProtocol, FrameReader
-from .refusals import refusal
+from .refusals import in_few_words, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,7 +123,7 @@ class WebSocketClient(FrameReader):
         except WSHandshakeError as error:
             self._failed(_refused(error))
         except (OSError, ssl.SSLError, ValueError) as error:
-            self._failed(_error(str(error) or type(error).__name__, error))
+            self._failed(_error(error))
         finally:
             self._task = None
             if self._ws is None:
@@ -240,6 +241,7 @@ class WebSocketClient(FrameReader):
         """The connection has ended."""
         super().on_ws_disconnected(transport)
         self._dialer.forget(self)
+        self._call_soon(_look_at_end, transport)
 
     def resume_writing(self) -> None:
         """The server has caught up."""
@@ -297,8 +299,16 @@ class WebSocketClient(FrameReader):
         self._receive(session, kind is _TEXT, message)
 
 
-def _error(description: str, cause: BaseException) -> ConnectionFailed:
-    error = ConnectionFailed("websocket error", description, transport="websocket")
+def _look_at_end(transport: WSTransport) -> None:
+    """picows keeps a violation for who waits for the end; if nobody does, asyncio complains that it was not seen."""
+    waiting = transport.wait_disconnected()
+    with suppress(StopIteration, Exception):
+        waiting.send(None)
+    waiting.close()
+
+
+def _error(cause: BaseException) -> ConnectionFailed:
+    error = ConnectionFailed("websocket error", in_few_words(cause), transport="websocket")
     error.__cause__ = cause
     return error
 
@@ -307,7 +317,7 @@ def _refused(error: WSHandshakeError) -> ConnectionFailed:
     """The server answered, but not with a WebSocket."""
     response = error.response
     if response is None:
-        return _error(str(error), error)
+        return _error(error)
     failure = refusal("websocket", int(response.status), (error.raw_body or b"")[:1024])
     failure.__cause__ = error
     return failure

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ConnectionFailed
+from .refusals import in_few_words
 
 if TYPE_CHECKING:
     import aiohttp
@@ -50,6 +51,8 @@ class HttpClient:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             trust_env=False,
         )
+        # aiohttp asks again if a connection breaks before the answer; but what a poll was to bring may be lost with it
+        self._session._retry_connection = False  # pyright: ignore[reportPrivateUsage]
 
     async def request(
         self,
@@ -93,7 +96,7 @@ class HttpClient:
         except TimeoutError:
             raise _failed(f"no answer within {timeout} seconds") from None
         except (aiohttp.ClientError, ProxyError, OSError, ssl.SSLError, ValueError) as error:
-            raise _failed(str(error) or type(error).__name__) from error
+            raise _failed(in_few_words(error)) from error
 
     def cookie_header(self, url: str) -> str:
         """The cookies for a URL, as the value of the header `Cookie`."""

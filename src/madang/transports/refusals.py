@@ -12,6 +12,16 @@ _TERMINAL_CODES = (4, 5)
 _TERMINAL_TEXTS = ("Forbidden", "Unsupported protocol version")
 
 
+_LONGEST = 300
+"""Characters of what goes wrong that are told; a server may have written them."""
+
+
+def in_few_words(error: BaseException) -> str:
+    """What an error says, if it is not too long."""
+    text = str(error) or type(error).__name__
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
 def refusal(transport: TransportName, status: int, body: bytes) -> ConnectionFailed:
     """The error for an answer that is no handshake.
 
