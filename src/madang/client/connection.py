@@ -115,7 +115,9 @@ class Connection(Arrival):
         """A packet whose arguments are decoded and complete; for a namespace that we have left it is late."""
         socket = self.manager.sockets.get(packet.namespace)
         kind = packet.type
-        if socket is None or (kind in (CONNECT, CONNECT_ERROR) and socket.answered_late(kind == CONNECT)):
+        if socket is None:
+            return
+        if kind in (CONNECT, CONNECT_ERROR, DISCONNECT) and socket.answered_late(kind == CONNECT):
             return
         if not socket.active:
             return

@@ -2,8 +2,8 @@
 
 A server with connection state recovery gives a private id with CONNECT, and adds an offset, a last argument of text, to
 each event that it keeps. What offsets look like is up to its adapter; those of the official ones are known here, so
-that a handler gets what was emitted, and not the offset as well. Each of them begins with the server's time, which
-tells them from other texts of that shape.
+that a handler gets what was emitted, and not the offset as well. Each of them begins with the server's time, and that
+goes on from one to the next, which tells them from other texts of that shape.
 """
 
 from __future__ import annotations
@@ -18,10 +18,6 @@ _DIGITS: Final = {
     digit: value for value, digit in enumerate(string.digits + string.ascii_uppercase + string.ascii_lowercase + "-_")
 }
 """Those of yeast, which the adapter in memory writes times with."""
-
-_YEAR: Final = 366 * 86400.0
-_FAR: Final = 10 * _YEAR
-"""Seconds that a server's clock may differ from ours for a text to count as its time."""
 
 _NEAR: Final = 40 * 86400.0
 """Seconds between two offsets of one session: it may be quiet for long, and the server's clock may be set."""
@@ -113,10 +109,9 @@ class Progress:
 
     def _fits(self, seconds: float) -> bool:
         """Whether an offset may be of this time; if so, it is remembered."""
-        now = self._now()
-        fits = now < _SANE or abs(seconds - now) < _FAR
         if self._shape is not None and abs(seconds - self._seen) > _NEAR:
-            fits = fits and now >= _SANE and abs(seconds - now) < abs(self._seen - now)  # the first one was none
-        if fits:
-            self._seen = seconds
-        return fits
+            now = self._now()
+            if now < _SANE or abs(seconds - now) >= abs(self._seen - now):
+                return False  # else the one before was none, but a text of that shape
+        self._seen = seconds
+        return True

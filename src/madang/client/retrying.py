@@ -18,13 +18,10 @@ if TYPE_CHECKING:
 class _Entry:
     """An event of the queue; `future` is None if nobody waits for its answer."""
 
-    __slots__ = ("ack_id", "encoded", "future", "pending", "size", "timeout", "tries")
+    __slots__ = ("encoded", "future", "pending", "size", "timeout", "tries")
 
-    def __init__(
-        self, encoded: Encoded, ack_id: int, timeout: float | None, future: asyncio.Future[Any] | None
-    ) -> None:
+    def __init__(self, encoded: Encoded, timeout: float | None, future: asyncio.Future[Any] | None) -> None:
         self.encoded = encoded
-        self.ack_id = ack_id
         self.timeout = timeout
         self.future = future
         self.size = size_of(encoded)
@@ -35,8 +32,8 @@ class _Entry:
 class RetryQueue:
     """What a socket with the option `retries` has to send.
 
-    An event is encoded once, when it is emitted, and has the same ack id in each try: what the caller does to the
-    arguments afterwards changes nothing, and an answer that comes late is an answer still.
+    An event is encoded once, when it is emitted, without the ack id, another one in each try. So what the caller
+    does to the arguments afterwards changes nothing.
 
     Args:
         socket: the socket.
@@ -59,17 +56,17 @@ class RetryQueue:
         """Bytes that wait for their turn, or for their answer."""
         return self._bytes
 
-    def ask(self, encoded: Encoded, ack_id: int, timeout: float | None) -> asyncio.Future[Any]:
+    def ask(self, encoded: Encoded, timeout: float | None) -> asyncio.Future[Any]:
         """Send an event once those before it are done; its answer, or `AckTimeout` after the last try."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        entry = _Entry(encoded, ack_id, timeout, future)
+        entry = _Entry(encoded, timeout, future)
         future.add_done_callback(partial(self._settled, entry))
         self._add(entry)
         return future
 
-    def tell(self, encoded: Encoded, ack_id: int, timeout: float | None) -> None:
+    def tell(self, encoded: Encoded, timeout: float | None) -> None:
         """The same for an event whose answer nobody waits for; needs no running loop before there is a connection."""
-        self._add(_Entry(encoded, ack_id, timeout, None))
+        self._add(_Entry(encoded, timeout, None))
 
     def _add(self, entry: _Entry) -> None:
         engine, limit = self._socket.manager.engine, self._socket.manager.engine_options.outbound_limit
@@ -94,7 +91,7 @@ class RetryQueue:
             entry.pending = True
             entry.tries += 1
             try:
-                answer = self._socket.send_asking(entry.encoded, entry.ack_id, entry.timeout)
+                answer = self._socket.send_try(entry.encoded, entry.timeout)
             except (UsageError, BufferFull) as error:
                 self._end(entry, error)
                 continue

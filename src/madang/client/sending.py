@@ -17,6 +17,7 @@ from ..events.handlers import HandlerTable
 from ..events.listening import Listening
 from ..protocol.encoded import Encoded
 from ..protocol.parser import RESERVED_EVENTS
+from ..protocol.socketio import DefaultParser
 from .operator import ClientOperator
 from .retrying import RetryQueue
 from .sizes import size_of
@@ -169,15 +170,14 @@ class Sender(Listening):
             encoded.event = args
             self._send(encoded, None, volatile)
             return
-        ack_id = next(self._ids) if surely else None
-        encoded = manager.parser_here().encode_event(self.nsp, args, ack_id, compress)
+        encoded = manager.parser_here().encode_event(self.nsp, args, None, compress)
         encoded.event = args
         if manager.in_other_thread():
             size = size_of(encoded)
             self._cross(encoded, size)
-            manager.call_in_loop(self._crossed, encoded, ack_id, volatile, size)
+            manager.call_in_loop(self._crossed, encoded, volatile, size)
         else:
-            self._send_plain(encoded, ack_id, volatile)
+            self._send_plain(encoded, volatile)
 
     def request(
         self, args: tuple[Any, ...], timeout: float | None = None, *, compress: bool = True, volatile: bool = False
@@ -189,11 +189,12 @@ class Sender(Listening):
         if self._closed:
             self._require_life()
         seconds = timeout if timeout is not None else manager.options.ack_timeout
-        ack_id = next(self._ids)
-        encoded = manager.parser.encode_event(self.nsp, args, ack_id, compress)
+        surely = self._retry is not None and not volatile
+        ack_id = -1 if surely else next(self._ids)
+        encoded = manager.parser.encode_event(self.nsp, args, None if surely else ack_id, compress)
         encoded.event = args
         if self._retry is not None and not volatile:
-            return self._retry.ask(encoded, ack_id, seconds)
+            return self._retry.ask(encoded, seconds)
         return self.send_asking(encoded, ack_id, seconds, volatile)
 
     def send_asking(self, encoded: Encoded, ack_id: int, timeout: float | None, volatile: bool = False) -> Future[Any]:
@@ -222,6 +223,16 @@ class Sender(Listening):
             pending.end(AckTimeout("a volatile event could not leave at once, and was dropped"))
         return pending
 
+    def send_try(self, encoded: Encoded, timeout: float | None) -> Future[Any]:
+        """Send an event of the queue of `retries`, with an ack id of its own."""
+        parser, ack_id = self.manager.parser, next(self._ids)
+        if type(parser) is DefaultParser:
+            numbered = parser.numbered(encoded, self.nsp, ack_id)
+        else:  # a parser of one's own has to do it all again
+            numbered = parser.encode_event(self.nsp, encoded.event or (), ack_id, encoded.compress)
+        numbered.event = encoded.event
+        return self.send_asking(numbered, ack_id, timeout)
+
     def given_up(self, error: BaseException, encoded: Encoded) -> None:
         """An event that nobody waits for the answer of could not be sent, or was not answered."""
         self.manager.handler_failed(error, self, encoded.event[0] if encoded.event else "emit")
@@ -243,19 +254,19 @@ class Sender(Listening):
                 raise BufferFull(waiting, limit)
             self._crossing += size
 
-    def _crossed(self, encoded: Encoded, ack_id: int | None, volatile: bool, size: int) -> None:
+    def _crossed(self, encoded: Encoded, volatile: bool, size: int) -> None:
         """In the loop: nobody is there any more to raise an error at."""
         with self._crossing_lock:
             self._crossing -= size
         try:
-            self._send_plain(encoded, ack_id, volatile)
+            self._send_plain(encoded, volatile)
         except (UsageError, BufferFull) as error:
             self.given_up(error, encoded)
 
-    def _send_plain(self, encoded: Encoded, ack_id: int | None, volatile: bool) -> None:
-        """Send an event whose answer nobody waits for; with an ack id, in the queue of `retries`."""
-        if ack_id is not None and self._retry is not None:
-            self._retry.tell(encoded, ack_id, self.manager.options.ack_timeout)
+    def _send_plain(self, encoded: Encoded, volatile: bool) -> None:
+        """Send an event whose answer nobody waits for."""
+        if self._retry is not None and not volatile:
+            self._retry.tell(encoded, self.manager.options.ack_timeout)
         else:
             self._send(encoded, None, volatile)
 

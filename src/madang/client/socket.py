@@ -385,7 +385,7 @@ class ClientSocket(Sender):
 
     def _refused_with(self, error: ConnectError) -> None:
         self.active = False
-        self._asked = False
+        self._asked = self._unanswered_connect = False
         if not self._tell_life("connect_error", error) and not self._waiting:
             self.manager.logger.warning("namespace %s: the server has refused: %.300s", self.nsp, error)
         self._nothing_to_expect(error)

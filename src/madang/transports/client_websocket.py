@@ -109,6 +109,7 @@ class WebSocketClient(FrameReader):
         task, self._task = self._task, None
         if task is not None and not task.done():
             task.cancel("the client has closed")
+            task.add_done_callback(lambda _: self._dialer.forget(self))  # it may never have begun
         elif self._ws is None:
             self._dialer.forget(self)
 
