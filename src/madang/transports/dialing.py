@@ -169,7 +169,8 @@ class Dialer:
         if self.live:
             self._emptied = asyncio.Event()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._emptied.wait(), timeout)
+                async with asyncio.timeout(timeout):  # in 3.11 wait_for may swallow that it has been cancelled
+                    await self._emptied.wait()
 
 
 def has_http_client() -> bool:
