@@ -7,15 +7,14 @@ the times of the heartbeat and the largest payload are checked before they are u
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, ClassVar, Final, Protocol, cast
 
 from ..errors import ConnectionFailed, PacketError, PayloadTooLarge
 from ..protocol import engineio
 from ..protocol.encoded import Encoded, message
-from ..protocol.values import loads
 from ..types import Clock, CloseReason, TransportName
+from .client_handshake import read_opening
 from .client_options import ClientEngineOptions
 from .client_upgrade import Probe
 from .listeners import Listeners
@@ -33,13 +32,6 @@ OPENING: Final = "opening"
 OPEN: Final = "open"
 CLOSING: Final = "closing"
 CLOSED: Final = "closed"
-
-_LONGEST_WAIT: Final = 86400.0
-"""Seconds; a heartbeat that is to wait longer is no heartbeat."""
-
-_LONGEST_ID: Final = 1024
-
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 class TransportReceiver(Protocol):
@@ -405,29 +397,22 @@ class ClientSession(Listeners):
     def _handshake(self, data: bytes) -> None:
         if self.state != OPENING:
             raise PacketError("a second handshake")
-        said: Any = loads(data)
-        if not isinstance(said, dict):
-            raise PacketError("the handshake must be an object")
-        session_id, upgrades = said.get("sid"), said.get("upgrades", [])  # pyright: ignore
-        if not isinstance(session_id, str) or not 0 < len(session_id) <= _LONGEST_ID or _SURROGATE.search(session_id):
-            raise PacketError("the handshake has no session id, or one that no URL can hold")
-        if not isinstance(upgrades, list):
-            raise PacketError("the handshake's upgrades must be a list")
-        self.ping_interval = _seconds(said, "pingInterval")  # pyright: ignore[reportUnknownArgumentType]
-        self.ping_timeout = _seconds(said, "pingTimeout")  # pyright: ignore[reportUnknownArgumentType]
-        self.max_payload = _limit(said.get("maxPayload"))  # pyright: ignore
+        opening = read_opening(data)
+        self.id = opening.session_id
+        self.upgrades = opening.upgrades
+        self.ping_interval = opening.ping_interval
+        self.ping_timeout = opening.ping_timeout
+        self.max_payload = opening.max_payload
         if self.max_payload is not None:
             self.size_limit = self.max_payload
-        self.id = session_id
-        self.upgrades = [name for name in upgrades if isinstance(name, str)]  # pyright: ignore
-        self.transport.identify(session_id, self.max_payload)
+        self.transport.identify(opening.session_id, self.max_payload)
         self.state = OPEN
         _Memory.websocket_worked = self.transport.name == "websocket"
         self._alive()
         self._arm()
         if self._pauses:
             self.transport.pause_reading()
-        self.tell("handshake", said)
+        self.tell("handshake", opening.said)
         self._set_slots()
         self.tell("open")
         if self.receiver is not None:
@@ -587,20 +572,3 @@ class ClientSession(Listeners):
 
 def _size(encoded: Encoded) -> int:
     return len(encoded.text) + sum(map(len, encoded.attachments))
-
-
-def _seconds(said: dict[str, Any], name: str) -> float:
-    """A time of the handshake, which is in milliseconds (protocol v4, "Handshake")."""
-    value = said.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise PacketError(f"the handshake's {name} must be a number of milliseconds")
-    return min(value, _LONGEST_WAIT * 1000) / 1000
-
-
-def _limit(value: Any) -> int | None:
-    """The handshake's `maxPayload`, which older servers leave out."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 1:
-        raise PacketError("the handshake's maxPayload must be a number of bytes")
-    return int(min(value, 1 << 62))

@@ -7,7 +7,7 @@ on it (protocol v4, "Upgrade"). Whatever goes wrong before ``5`` costs only the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConnectionFailed
 from ..protocol.engineio import PROBE_PING, PROBE_PONG
@@ -26,16 +26,16 @@ class Probe:
 
     Attributes:
         upgrading: whether the new connection has proved itself, and polling is about to stop.
+        drain_watched: False; nobody wants to know when the new connection has sent what it held.
     """
 
-    __slots__ = ("_over", "_session", "_transport", "upgrading")
-
-    drain_watched: ClassVar[bool] = False
+    __slots__ = ("_over", "_session", "_transport", "drain_watched", "upgrading")
 
     def __init__(self, session: ClientSession, dial: Dial) -> None:
         self._session = session
         self._over = False
         self.upgrading = False
+        self.drain_watched = False
         self._transport = dial("websocket", session.id, self)
         self._transport.open()
 

@@ -93,8 +93,8 @@ class HttpClient:
                 return Answer(response.status, await _read(response, limit))
         except ConnectionFailed:
             raise
-        except TimeoutError:
-            raise _failed(f"no answer within {timeout} seconds") from None
+        except TimeoutError as error:  # without one of ours it is the system's, whose patience has an end
+            raise _failed(f"no answer within {timeout} seconds" if timeout else in_few_words(error)) from error
         except (aiohttp.ClientError, ProxyError, OSError, ssl.SSLError, ValueError) as error:
             raise _failed(in_few_words(error)) from error
 
