@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 
+from ..errors import ConnectionFailed, MadangError
 from . import lines
 from .outcome import DONE, status_of
 from .outlet import standard_output
@@ -64,10 +65,10 @@ async def _with_lines(options: argparse.Namespace, at_terminal: bool) -> int:
         if not at_terminal:
             await session.connected()
         await lines.converse(session, in_turn=not at_terminal)
-    except Exception as error:
-        session.status = session.status or status_of(error)
-        if not session.told(error):
-            raise
+    except MadangError as error:  # it has been displayed as it happened, but for one
+        session.status = status_of(error)
+        if isinstance(error, ConnectionFailed) and error.message == "timeout":
+            session.failed(error)
     finally:
         await session.close()
         out.close()

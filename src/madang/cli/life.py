@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from ..client import Client, ClientSocket
 from ..errors import ConnectionFailed, SocketClosed
@@ -41,9 +42,9 @@ class Life:
 
     def watch(self, socket: ClientSocket) -> None:
         """Tell of one more namespace."""
-        socket.on("connect", lambda: self._connected(socket))
-        socket.on("disconnect", lambda reason, description: self._disconnected(socket, reason, description))
-        socket.on("connect_error", lambda error: self._failed(socket, error))
+        socket.on("connect", partial(self._connected, socket))
+        socket.on("disconnect", partial(self._disconnected, socket))
+        socket.on("connect_error", partial(self._failed, socket))
 
     def why(self) -> Exception:
         """Why there is no connection any more."""

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from ..client import Client, ClientSocket, EventStream, Received
 from ..errors import MadangError, SocketClosed
@@ -14,12 +14,10 @@ from .life import Life, trace
 from .outcome import DONE, IO_SERVER, LATE, REFUSED, Ended, status_of, told
 from .outlet import Outlet, standard_output
 from .showing import line_of, now
-from .target import make_client, sockets_of
+from .target import handed_over, list_of, make_client, sockets_of
 from .words import value_of
 
 Emit = tuple[str, list[Any]]
-
-_LOOK_AGAIN: Final = 0.01
 
 
 def warn(text: str) -> None:
@@ -136,9 +134,7 @@ class Script:
         client = self._client
         session = client.manager.engine
         client.emit(event, *values)
-        await client.drained()
-        while client.buffered:  # what the loop still holds for the system
-            await asyncio.sleep(_LOOK_AGAIN)
+        await handed_over(client)
         if session is not None and client.manager.engine is session:
             return
         why = self._life.why()
@@ -150,9 +146,7 @@ class Script:
     async def _ask(self, event: str, values: Sequence[Any]) -> int:
         answer: Any = await self._client.emit_with_ack(event, *values)
         if self._listens:
-            args = (
-                [] if answer is None else list(cast("tuple[Any, ...]", answer)) if type(answer) is tuple else [answer]
-            )
+            args = list_of(answer)
             said = {"time": now(), "namespace": self._client.nsp, "answer": event, "args": args}
             self._out.put(line_of(said))
         else:

@@ -6,7 +6,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 from ..client import Client, ClientSocket, EventStream, Received
 from ..errors import MadangError
@@ -14,7 +14,7 @@ from .life import Life, trace, trace_outgoing
 from .outcome import DONE, status_of, told
 from .outlet import Way
 from .showing import Look, bytes_in, name
-from .target import sockets_of
+from .target import handed_over, list_of, sockets_of
 from .words import WordError
 
 _NAMES: Final = 500
@@ -165,7 +165,7 @@ class Session:
         """Wait until what was asked has been answered, and what was emitted has been handed over."""
         if self._pending:
             await asyncio.wait(self._pending)
-        await self.client.drained()
+        await handed_over(self.client)
         await self._way.flushed()
 
     @property
@@ -226,9 +226,7 @@ class Session:
             self.failed(error, f"{name(event)}: ")
             return
         took = self.last_answer = (perf_counter() - begun) * 1000
-        values: list[Any] = (
-            [] if value is None else list(cast("tuple[Any, ...]", value)) if type(value) is tuple else [value]
-        )
+        values = list_of(value)
         self._display("=", namespace, event, values, self.look.paint(f"  ({took:.1f} ms)", "dim"))
 
     # what is displayed

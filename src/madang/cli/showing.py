@@ -27,7 +27,7 @@ LONGEST_NAME: Final = 200
 
 
 def visible(text: str) -> str:
-    """Text without characters that a terminal would obey; they become ``\\uXXXX``, which JSON reads as the same."""
+    """Text without characters that a terminal would obey; they become what JSON writes for them, so JSON stays JSON."""
     return _UNSEEN.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
 
 
@@ -72,9 +72,7 @@ def _finite(value: Any) -> Any:
 
 
 def _whole_bytes(value: Any) -> Any:
-    if isinstance(value, bytes | bytearray | memoryview):
-        return {BYTES: b64encode(value).decode()}
-    return str(value)
+    return {BYTES: b64encode(value).decode()} if isinstance(value, bytes) else str(value)
 
 
 def _short_bytes(value: Any) -> Any:

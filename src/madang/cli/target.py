@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import re
@@ -15,6 +16,9 @@ from ..errors import OptionError
 
 AUTH: Final = "MADANG_AUTH"
 """The environment's variable that is presented if ``--auth`` is not given."""
+
+_LOOK_AGAIN: Final = 0.01
+"""Seconds."""
 
 _LOCAL: Final = re.compile(r"(localhost|127(\.\d+){3}|\[::1\])(?=[:/?]|\Z)", re.IGNORECASE)
 
@@ -61,6 +65,21 @@ def make_client(options: argparse.Namespace) -> Client:
 def sockets_of(client: Client) -> list[ClientSocket]:
     """The client's namespaces, its own first."""
     return list(client.manager.sockets.values())
+
+
+async def handed_over(client: Client) -> None:
+    """Wait until nothing that was emitted is left in this process."""
+    await client.drained()
+    while client.manager.buffered:  # noqa: ASYNC110 - nothing tells when the system has taken it from the loop
+        await asyncio.sleep(_LOOK_AGAIN)
+
+
+def list_of(answer: Any) -> list[Any]:
+    """An answer as the list of values that it was: the client gives several as a tuple."""
+    if answer is None:
+        return []
+    values: list[Any] = list(answer) if isinstance(answer, tuple) else [answer]  # pyright: ignore[reportUnknownArgumentType]
+    return values
 
 
 def header_of(said: str) -> tuple[str, str]:

@@ -120,7 +120,7 @@ def values_of(words: Sequence[Word]) -> list[Any]:
 
 
 def value_of(text: str) -> Any:
-    """What a single word stands for: JSON if it is JSON, ``@file`` the bytes of a file, ``@@x`` the text ``@x``, or text.
+    """What a word stands for: JSON if it is JSON, the bytes of a file for ``@file``, ``@x`` for ``@@x``, or text.
 
     In JSON ``{"$bytes": "<base64>"}`` stands for bytes, and ``{"$file": "<path>"}`` for those of a file.
 
@@ -161,15 +161,17 @@ def _filled(value: Any) -> Any:
     todo: list[Any] = [root]
     while todo:
         container = todo.pop()
-        parts = cast(
-            "list[tuple[Any, Any]]", list(enumerate(container) if isinstance(container, list) else container.items())
-        )  # type: ignore[redundant-cast]
-        for key, part in parts:
+        for key, part in _parts(container):
             if isinstance(part, dict):
                 container[key] = part = _special(cast("dict[str, Any]", part))
             if isinstance(part, list | dict):
                 todo.append(part)
     return root[0]
+
+
+def _parts(container: list[Any] | dict[Any, Any]) -> list[tuple[Any, Any]]:
+    """The parts of a list or an object, by their place in it."""
+    return list(container.items() if isinstance(container, dict) else enumerate(container))
 
 
 def _special(value: dict[str, Any]) -> Any:
