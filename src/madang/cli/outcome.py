@@ -92,7 +92,7 @@ def told(error: BaseException, url: str = "") -> str:
 
 def _refusal(error: ConnectError) -> str:
     data = "" if error.data is None else f" {name(line_of(error.data))}"
-    advice = "what it wants to see is given by --auth, or --header; here, by .auth and .connect"
+    advice = "what it wants to see is given by --auth or --header (at the prompt: .auth, then .connect)"
     if error.message == "Invalid namespace":
         advice = "the server has no such namespace; the URL's path names one, and --path says where Socket.IO is"
     return f"the server refused: {name(error.message)}{data}\n  {advice}"

@@ -196,8 +196,9 @@ class Session:
         """Emit an event, and display the answer when it comes."""
         self.saw(event)
         self._say_if_kept(self.current)
+        begun = perf_counter()
         answer = self.current.emit_with_ack(event, *values)
-        task = asyncio.create_task(self._await_answer(self.current.nsp, event, answer))
+        task = asyncio.create_task(self._await_answer(self.current.nsp, event, answer, begun))
         self._pending.add(task)
         task.add_done_callback(self._pending.discard)
 
@@ -218,8 +219,7 @@ class Session:
         if not socket.is_connected:
             self.note("not connected: it is kept until " + ("there is a connection" if socket.active else ".connect"))
 
-    async def _await_answer(self, namespace: str, event: str, answer: asyncio.Future[Any]) -> None:
-        begun = perf_counter()
+    async def _await_answer(self, namespace: str, event: str, answer: asyncio.Future[Any], begun: float) -> None:
         try:
             value = await answer
         except MadangError as error:
@@ -300,7 +300,7 @@ class Session:
         found = bytes_in(values)
         if found:
             self.binaries = found
-            count = f"{len(found)} binaries; .save FILE N" if len(found) > 1 else "binary; .save FILE"
+            count = f"{len(found)} binaries; .save FILE NUMBER" if len(found) > 1 else "binary; .save FILE"
             tail += self.look.paint(f"  ({count} keeps it)", "dim")
         head = f"{self.look.head(mark, namespace)} {self.look.paint(name(event), 'event')}"
         text, cut = self.look.message(head, values, tail)

@@ -60,6 +60,14 @@ def _dumps(value: Any, default: Callable[[Any], Any], indent: int | None) -> str
         return '"(nested too deeply to be shown)"'
 
 
+def _indented(value: Any, default: Callable[[Any], Any]) -> str:
+    """A value as indented JSON, with what stands for bytes on one line; no string holds a line's end."""
+    return _BYTES_APART.sub(lambda found: "{" + ", ".join(filter(None, found.groups())) + "}", _dumps(value, default, 2))
+
+
+_BYTES_APART: Final = re.compile(r'\{\n *("\$bytes": "[^"]*")(?:,\n *("size": \d+))?\n *\}')
+
+
 def _finite(value: Any) -> Any:
     """A value with null for infinite numbers, as `JSON.stringify` has it."""
     if isinstance(value, float):
@@ -137,7 +145,7 @@ class Look:
         inline = " ".join(visible(_dumps(value, default, None)) for value in values)
         if len(inline) <= self._width() - len(_COLOURS.sub("", first)) - 1:
             return (f"{head} {self._json(inline)}{tail}" if values else first), False
-        lines = [line for value in values for line in _dumps(value, default, 2).split("\n")]
+        lines = [line for value in values for line in _indented(value, default).split("\n")]
         text = "\n".join(f"    {visible(line)}" for line in lines)
         if whole or len(text) <= LONGEST:
             return f"{first}\n{self._json(text)}", False
