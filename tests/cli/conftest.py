@@ -26,9 +26,13 @@ async def madang_only(leaks) -> AsyncIterator[MadangBackend]:
 
 
 @pytest.fixture(params=["node", "madang"])
-async def backend(request) -> Backend:
+async def backend(request, leaks) -> AsyncIterator[Backend]:
     """One of the two."""
-    return request.getfixturevalue("node_backend" if request.param == "node" else "madang_only")
+    if request.param == "node":
+        yield request.getfixturevalue("node_backend")
+        return
+    async with leaks(), madang_backend() as backend:
+        yield backend
 
 
 @pytest.fixture

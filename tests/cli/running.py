@@ -58,7 +58,7 @@ async def end(process: asyncio.subprocess.Process, said: bytes | None = None) ->
     """Wait for its end."""
     out, errors = await before(END_WITHIN, process.communicate(said), "the end of the command")
     assert process.returncode is not None
-    ran = Ran(process.returncode, out.decode(), errors.decode())
+    ran = Ran(process.returncode, (out or b"").decode(), errors.decode())
     assert "Traceback" not in ran.errors, ran.errors
     return ran
 

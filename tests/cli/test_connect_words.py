@@ -61,17 +61,14 @@ def test_lines(line: str, values: list[Any]) -> None:
         ('x "not closed', "Unterminated string"),
         ("x 'not closed", "is not closed"),
         ('x "a"b', "a space is missing"),
-        ('x {"a": NaN}', ""),
+        ('x {"a": NaN}', "NaN is no number"),
+        ('x {"a": 1e999}', "1e999 is no number"),
         ('x {"$bytes": "?"}', "not base64"),
         ("x " + "[" * 100_000, "nested too deeply"),
     ],
 )
 def test_lines_that_cannot_be_read(line: str, why: str) -> None:
     """What begins like JSON and is not is never sent as something else; the message says why."""
-    if "NaN" in line:
-        with pytest.raises((WordError, ValueError)):
-            said(line)
-        return
     with pytest.raises(WordError, match=why):
         said(line)
 

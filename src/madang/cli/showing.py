@@ -62,7 +62,9 @@ def _dumps(value: Any, default: Callable[[Any], Any], indent: int | None) -> str
 
 def _indented(value: Any, default: Callable[[Any], Any]) -> str:
     """A value as indented JSON, with what stands for bytes on one line; no string holds a line's end."""
-    return _BYTES_APART.sub(lambda found: "{" + ", ".join(filter(None, found.groups())) + "}", _dumps(value, default, 2))
+    return _BYTES_APART.sub(
+        lambda found: "{" + ", ".join(filter(None, found.groups())) + "}", _dumps(value, default, 2)
+    )
 
 
 _BYTES_APART: Final = re.compile(r'\{\n *("\$bytes": "[^"]*")(?:,\n *("size": \d+))?\n *\}')

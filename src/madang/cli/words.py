@@ -75,9 +75,14 @@ def _take(line: str, at: int) -> tuple[Word, int]:
 def _take_json(line: str, at: int) -> tuple[Word, int]:
     try:
         value, end = _DECODER.raw_decode(line, at)
-    except json.JSONDecodeError as error:
+    except ValueError as error:
+        where = (
+            f"{error.msg}, column {error.pos + 1}"
+            if isinstance(error, json.JSONDecodeError)
+            else f"{error} is no number"
+        )
         raise WordError(
-            f"{_excerpt(line[at:])} begins like JSON but is not ({error.msg}, column {error.pos + 1}); "
+            f"{_excerpt(line[at:])} begins like JSON but is not ({where}); "
             "to send it as text, put it between single quotes"
         ) from None
     except RecursionError:
