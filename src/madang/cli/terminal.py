@@ -12,6 +12,7 @@ from typing import Final
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import in_terminal
+from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 from prompt_toolkit.history import History
@@ -22,6 +23,7 @@ from .commands import Quit, obey
 from .completing import offers
 from .outlet import FULL, Waiting
 from .session import Session
+from .showing import visible
 
 KEPT: Final = 1000
 """Lines of the history that are kept."""
@@ -44,10 +46,20 @@ async def converse(session: Session, screen: Screen) -> None:
         key_bindings=_keys(),
     )
     session.changed = prompt.app.invalidate
+
+    def accept(buffer: Buffer) -> bool:
+        screen.put(f"{session.prompt}{visible(buffer.text)}")
+        try:
+            obey(session, buffer.text)
+        except Quit:
+            prompt.app.exit(exception=EOFError)
+        return False
+
+    # One prompt for the whole session: between two, the terminal would take keys for itself, Ctrl-D above all.
+    prompt.default_buffer.accept_handler = accept
     try:
-        while True:
-            obey(session, await prompt.prompt_async(handle_sigint=False))
-    except (EOFError, Quit):
+        await prompt.prompt_async(handle_sigint=False)
+    except EOFError:
         pass
     finally:
         session.changed = lambda: None
