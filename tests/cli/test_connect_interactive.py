@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 
 from madang.cli.commands import COMMANDS
 from tests.cli.running import WEBSOCKET, connect
 from tests.cli.terminal import CTRL_C, CTRL_D, TAB, UP, Terminal
-from tests.client.servers import Backend, MadangBackend
+from tests.client.servers import MadangBackend, NodeBackend
 
 # -------------------------------------------------------------------------------------------------------- at a terminal
 
 
-async def test_a_session(backend: Backend, terminal: Terminal) -> None:
+async def test_a_session(node_backend: NodeBackend, terminal: Terminal) -> None:
     """A line emits, a line with ``?`` asks and shows the answer with its time, events come above the prompt."""
-    await terminal.start(f"{backend.url}?who=person", *WEBSOCKET)
+    await terminal.start(f"{node_backend.url}?who=person", *WEBSOCKET)
     await terminal.shows(".help tells")
     await terminal.shows("/ • connected: id ")
     await terminal.shows("/>")
@@ -23,14 +24,14 @@ async def test_a_session(backend: Backend, terminal: Terminal) -> None:
     terminal.enter("? echo 1 안녕")
     await terminal.shows('/ = echo 1 "안녕"  (')
     await terminal.shows(" ms)")
-    assert ["/", "echo", 1, "안녕"] in await backend.heard("person", 3)
+    assert ["/", "echo", 1, "안녕"] in await node_backend.heard("person", 3)
     terminal.type(CTRL_D)
     assert await terminal.ended() == 0
 
 
-async def test_the_server_asks(backend: Backend, terminal: Terminal) -> None:
+async def test_the_server_asks(node_backend: NodeBackend, terminal: Terminal) -> None:
     """An event that wants an answer has a number, under which it is answered, once."""
-    await terminal.start(backend.url, *WEBSOCKET)
+    await terminal.start(node_backend.url, *WEBSOCKET)
     await terminal.shows("/>")
     terminal.enter('"please ask" "how old?" {"in": "years"}')
     await terminal.shows('/ ← how old? {"in": "years"}  (asks; to answer: .answer 1 VALUE)')
@@ -103,12 +104,12 @@ async def test_ctrl_c(madang_only: MadangBackend, terminal: Terminal) -> None:
     assert [event for _, event, *_ in await madang_only.heard("careful", 3)] == ["connect", "please", "disconnect"]
 
 
-async def test_a_hostile_server(backend: Backend, terminal: Terminal) -> None:
+async def test_a_hostile_server(madang_only: MadangBackend, terminal: Terminal) -> None:
     """Nothing that a server sends reaches the terminal as a command: not in names, values, reasons, nor by Tab."""
-    await terminal.start(f"{backend.url}?who=victim", *WEBSOCKET, NO_COLOR="")
+    await terminal.start(f"{madang_only.url}?who=victim", *WEBSOCKET, NO_COLOR="")
     await terminal.shows("/>")
     evil = "\x1b]0;owned\x07\x1b[2J\x9b31m\x7f\u202e\r\n"
-    await backend.emit("victim", "e" + evil, evil, {evil: [evil]})
+    await madang_only.emit("victim", "e" + evil, evil, {evil: [evil]})
     await terminal.shows("e\\u001b]0;owned\\u0007\\u001b[2J\\u009b31m\\u007f\\u202e\\u000d\\u000a")
     await terminal.shows("/>")
     terminal.type(f"? {TAB}")
@@ -121,9 +122,9 @@ async def test_a_hostile_server(backend: Backend, terminal: Terminal) -> None:
     assert "31m" not in terminal.written.replace("\\u009b31m", "").replace("\x1b[31m", "")
 
 
-async def test_refused_and_let_in(backend: Backend, terminal: Terminal) -> None:
+async def test_refused_and_let_in(madang_only: MadangBackend, terminal: Terminal) -> None:
     """A refusal says why and what to do, and doing that lets one in; what is presented is not kept in the history."""
-    await terminal.start(f"{backend.url}/auth", *WEBSOCKET)
+    await terminal.start(f"{madang_only.url}/auth", *WEBSOCKET)
     await terminal.shows('/auth • the server refused: not allowed {"code": 401}')
     await terminal.shows(".auth, then .connect")
     await terminal.shows("/auth (offline)>")
@@ -158,16 +159,16 @@ async def test_history(madang_only: MadangBackend, terminal: Terminal) -> None:
     await terminal.shows('← remembered "again"')
 
 
-async def test_namespaces(backend: Backend, terminal: Terminal) -> None:
+async def test_namespaces(madang_only: MadangBackend, terminal: Terminal) -> None:
     """``.of`` joins a namespace and talks to it, ``.leave`` goes back, and events say where they came from."""
-    await terminal.start(f"{backend.url}?who=guest", *WEBSOCKET)
+    await terminal.start(f"{madang_only.url}?who=guest", *WEBSOCKET)
     await terminal.shows("/>")
     terminal.enter(".of chat")
     await terminal.shows("/chat • connected")
     await terminal.shows("/chat>")
     terminal.enter("please here")
     await terminal.shows("/chat ← here")
-    await backend.emit("guest", "there", nsp="/")
+    await madang_only.emit("guest", "there", nsp="/")
     await terminal.shows("/ ← there")
     terminal.enter(".leave")
     await terminal.shows("/chat • disconnected (io client disconnect)")
@@ -178,7 +179,7 @@ async def test_namespaces(backend: Backend, terminal: Terminal) -> None:
     await terminal.shows("kept until .connect")
     terminal.enter(".connect")
     await terminal.shows("/ • connected")
-    heard = await backend.heard("guest", 7)
+    heard = await madang_only.heard("guest", 7)
     assert ["/", "later", 1] in heard
     assert ["/chat", "disconnect", "client namespace disconnect"] in heard
 
@@ -204,11 +205,11 @@ async def test_a_lost_connection(madang_only: MadangBackend, terminal: Terminal)
     await terminal.shows("connection  closed")
 
 
-async def test_binary(backend: Backend, terminal: Terminal) -> None:
+async def test_binary(node_backend: NodeBackend, terminal: Terminal) -> None:
     """Bytes are sent from a file, abbreviated in what is shown, and saved whole, but never over another file."""
     data = bytes(range(256)) * 20
     (terminal.home / "in.bin").write_bytes(data)
-    await terminal.start(f"{backend.url}?who=sender", *WEBSOCKET)
+    await terminal.start(f"{node_backend.url}?who=sender", *WEBSOCKET)
     await terminal.shows("/>")
     terminal.enter('please got @in.bin {"deep": {"$file": "in.bin"}}')
     await terminal.shows("/ ← got  (2 binaries; .save FILE NUMBER keeps it)")
@@ -222,7 +223,7 @@ async def test_binary(backend: Backend, terminal: Terminal) -> None:
     assert (terminal.home / "out.bin").read_bytes() == data
     terminal.enter("x @missing.bin")
     await terminal.shows("'missing.bin' cannot be read: No such file")
-    assert not any("x" in entry for entry in await backend.heard("sender", 2))
+    assert not any("x" in entry for entry in await node_backend.heard("sender", 2))
 
 
 async def test_long_messages(madang_only: MadangBackend, terminal: Terminal) -> None:
@@ -297,26 +298,29 @@ async def test_a_simple_terminal(madang_only: MadangBackend, terminal: Terminal)
 # ---------------------------------------------------------------------------------------------------------- from a pipe
 
 
-async def test_lines_from_a_pipe(backend: Backend) -> None:
+async def test_lines_from_a_pipe(madang_only: MadangBackend) -> None:
     """The same lines come from a pipe, one after the other, in plain text; the last need not end in a newline."""
     ran = await connect(
-        f"{backend.url}?who=pipe", *WEBSOCKET, said='please said "x"\n\n? echo {"a": 1}\n.of /chat\nlast 1'
+        f"{madang_only.url}?who=pipe", *WEBSOCKET, said='please said "x"\n\n? echo {"a": 1}\n.of /chat\nlast 1'
     )
     assert (ran.status, ran.errors) == (0, "")
     assert '/ = echo {"a": 1}  (' in ran.out
     assert "\x1b" not in ran.out
-    assert ["/chat", "last", 1] in await backend.heard("pipe", 6)
+    assert ["/chat", "last", 1] in await madang_only.heard("pipe", 6)
 
 
 async def test_a_pipe_with_mistakes(madang_only: MadangBackend) -> None:
     """What goes wrong is told on standard error; the status is that of the first mistake, and the rest is done."""
-    ran = await connect(madang_only.url, *WEBSOCKET, "--timeout", "0.5", said=".nope\n? nobody answers\n? echo 1\n")
+    ran, unanswered, refused = await asyncio.gather(
+        connect(madang_only.url, *WEBSOCKET, "--timeout", "0.5", said=".nope\n? nobody answers\n? echo 1\n"),
+        connect(madang_only.url, *WEBSOCKET, "--timeout", "0.5", said="? nobody\n"),
+        connect(f"{madang_only.url}/auth", *WEBSOCKET, said="x\n"),
+    )
     assert ran.status == 2
     assert "no command .nope" in ran.errors
     assert "nobody: no answer in time" in ran.errors
     assert "= echo 1" in ran.out
-    assert (await connect(madang_only.url, *WEBSOCKET, "--timeout", "0.5", said="? nobody\n")).status == 4
-    refused = await connect(f"{madang_only.url}/auth", *WEBSOCKET, said="x\n")
+    assert unanswered.status == 4
     assert refused.status == 1
     assert "not allowed" in refused.out
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.cli.running import COMMAND, END_WITHIN, WEBSOCKET, connect, end, start
-from tests.client.servers import Backend, MadangBackend
+from tests.client.servers import Backend, MadangBackend, NodeBackend
 from tests.client.tools import WAYS
 from tests.conformance.wire import before
 from tests.hosts import ROOT
@@ -54,7 +54,11 @@ async def told(process: asyncio.subprocess.Process, text: str) -> None:
 # ---------------------------------------------------------------------------------------------------------------- emit
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("backend", "way"),
+    [("node", "websocket"), ("node", "polling"), ("node", "upgrade"), ("madang", "upgrade")],
+    indirect=["backend"],
+)
 async def test_emitted_has_left(backend: Backend, way: str, tmp_path: Path) -> None:
     """The process ends only when everything it emitted has been handed over, in order, however large it is."""
     who = whoever()
@@ -125,12 +129,13 @@ async def test_a_missing_file(madang_only: MadangBackend) -> None:
 
 async def test_what_cannot_be_emitted(madang_only: MadangBackend) -> None:
     """A reserved name and a message larger than the server takes are errors that say so, with status 2."""
-    ran = await connect(madang_only.url, *WEBSOCKET, "--emit", "disconnect")
-    assert ran.status == 2
-    assert "reserved" in ran.errors
-    ran = await connect(madang_only.url, *WEBSOCKET, "--emit", "x", "@/dev/stdin", said="x" * 2_000_000)
-    assert ran.status == 2
-    assert "more than the 1000000" in ran.errors
+    reserved, large = await asyncio.gather(
+        connect(madang_only.url, *WEBSOCKET, "--emit", "disconnect"),
+        connect(madang_only.url, *WEBSOCKET, "--emit", "x", "@/dev/stdin", said="x" * 2_000_000),
+    )
+    assert (reserved.status, large.status) == (2, 2)
+    assert "reserved" in reserved.errors
+    assert "more than the 1000000" in large.errors
 
 
 # -------------------------------------------------------------------------------------------------------------- listen
@@ -168,19 +173,19 @@ async def test_lines_come_at_once_and_are_answered(backend: Backend) -> None:
     assert (await backend.heard(who, 2))[-1][1] == "disconnect"
 
 
-async def test_namespaces(backend: Backend) -> None:
+async def test_namespaces(madang_only: MadangBackend) -> None:
     """The URL's path and ``--of`` name namespaces, each with what ``--auth`` presents; each line says where it came."""
     who = whoever()
-    url = f"{backend.url}/chat?who={who}"
+    url = f"{madang_only.url}/chat?who={who}"
     async with running(
         url, *WEBSOCKET, "--of", "/auth", "--auth", "token=good", "--auth", '{"n": 1}', "--listen"
     ) as process:
         await told(process, "/auth connected")
-        await backend.emit(who, "here", nsp="/chat")
+        await madang_only.emit(who, "here", nsp="/chat")
         assert (await line(process))["namespace"] == "/chat"
-        await backend.emit(who, "there", nsp="/auth")
+        await madang_only.emit(who, "there", nsp="/auth")
         assert (await line(process))["namespace"] == "/auth"
-        assert (await backend.state(who, "/auth"))["auth"] == {"token": "good", "n": 1}
+        assert (await madang_only.state(who, "/auth"))["auth"] == {"token": "good", "n": 1}
 
 
 async def test_time_is_over(madang_only: MadangBackend) -> None:
@@ -291,11 +296,11 @@ async def test_it_comes_back(madang_only: MadangBackend) -> None:
 # ---------------------------------------------------------------------------------------------- refusals and the like
 
 
-async def test_refused(backend: Backend) -> None:
+async def test_refused(node_backend: NodeBackend, madang_only: MadangBackend) -> None:
     """A refusal is told with its message and data, and what to do; status 1. So is an unknown namespace."""
     refused, unknown = await asyncio.gather(
-        connect(f"{backend.url}/auth", *WEBSOCKET, "--auth", "token=bad", "--emit", "x"),
-        connect(f"{backend.url}/nowhere", *WEBSOCKET, "--emit", "x"),
+        connect(f"{node_backend.url}/auth", *WEBSOCKET, "--auth", "token=bad", "--emit", "x"),
+        connect(f"{madang_only.url}/nowhere", *WEBSOCKET, "--emit", "x"),
     )
     assert (refused.status, refused.out) == (1, "")
     assert 'not allowed {"code": 401}' in refused.errors

@@ -7,7 +7,7 @@ import unicodedata
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from madang.cli.showing import LONGEST, Look, bytes_in, line_of, name
@@ -29,6 +29,7 @@ def plain(width: int = 80) -> Look:
     return Look(False, lambda: width)
 
 
+@settings(max_examples=50)
 @given(JSON)
 def test_a_line_is_json_and_harmless(value: Any) -> None:
     """A line of JSON says what the value was, and holds no control character, however hostile the value."""
@@ -37,6 +38,7 @@ def test_a_line_is_json_and_harmless(value: Any) -> None:
     assert commands(line) == []
 
 
+@settings(max_examples=50)
 @given(ANY_TEXT, JSON, st.booleans())
 def test_a_display_is_harmless(event: str, value: Any, whole: bool) -> None:
     """A displayed message holds no control character but the ends of its own lines."""
@@ -45,6 +47,7 @@ def test_a_display_is_harmless(event: str, value: Any, whole: bool) -> None:
     assert all(line.startswith("    ") for line in text.split("\n")[1:])
 
 
+@settings(max_examples=50)
 @given(ANY_TEXT, JSON)
 def test_a_coloured_display_holds_no_colours_of_others(event: str, value: Any) -> None:
     """Without the colours that we give, nothing is left that begins an escape sequence."""

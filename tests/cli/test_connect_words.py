@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from madang.cli import words
@@ -73,12 +73,14 @@ def test_lines_that_cannot_be_read(line: str, why: str) -> None:
         said(line)
 
 
+@settings(max_examples=50)
 @given(st.lists(JSON, max_size=4))
 def test_json_in_a_line(values: list[Any]) -> None:
     """Whatever JSON values stand in a line, each is one argument, and comes out as it was."""
     assert said("event " + " ".join(map(json.dumps, values))) == ["event", *values]
 
 
+@settings(max_examples=50)
 @given(st.text())
 def test_any_line_is_read_or_refused(line: str) -> None:
     """No line does anything but give words or say what is wrong with it."""
@@ -89,6 +91,7 @@ def test_any_line_is_read_or_refused(line: str) -> None:
     assert "".join(line.split()) == "" or found
 
 
+@settings(max_examples=50)
 @given(st.text())
 def test_a_name_as_it_is_offered(event: str) -> None:
     """What Tab writes for an event's name is read as that name, whatever is in it."""
