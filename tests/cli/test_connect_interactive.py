@@ -325,6 +325,13 @@ async def test_a_pipe_with_mistakes(madang_only: MadangBackend) -> None:
     assert "not allowed" in refused.out
 
 
+async def test_a_pipe_without_a_connection(madang_only: MadangBackend) -> None:
+    """What is emitted after the connection has ended for good cannot be sent, and that is told with status 3."""
+    ran = await connect(f"{madang_only.url}?who=late", *WEBSOCKET, said="? echo 1\n.disconnect\nlost 1\n")
+    assert (ran.status, "not all of it could be sent" in ran.errors) == (3, True)
+    assert [event for _, event, *_ in await madang_only.heard("late", 3)] == ["connect", "echo", "disconnect"]
+
+
 async def test_a_pipe_and_nobody_there(free_port: int) -> None:
     """Without a server lines from a pipe are not read, and the status is 3."""
     ran = await connect(f":{free_port}", *WEBSOCKET, "--timeout", "0.5", said="x\n")

@@ -111,9 +111,10 @@ async def test_an_answer_that_is_an_error(madang_only: MadangBackend) -> None:
 
 
 async def test_no_answer(madang_only: MadangBackend) -> None:
-    """Without an answer in time the status is 4."""
-    ran = await connect(madang_only.url, *WEBSOCKET, "--timeout", "0.5", "--ack", "--emit", "nobody answers this")
-    assert (ran.status, ran.out) == (4, "")
+    """Without an answer in time the status is 4; what was answered before is printed, what follows is not emitted."""
+    emits = ("--ack", "--emit", "echo", "1", "--emit", "nobody answers this", "--emit", "echo", "2")
+    ran = await connect(madang_only.url, *WEBSOCKET, "--timeout", "0.5", *emits)
+    assert (ran.status, ran.lines) == (4, [1])
     assert "no answer" in ran.errors
 
 

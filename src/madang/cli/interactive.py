@@ -49,10 +49,11 @@ async def _at_prompt(options: argparse.Namespace) -> int:
         session.note(f"{name(client.manager.uri)}; .help tells what can be done, Ctrl-D ends")
         try:
             session.connect()
-            await terminal.converse(session, screen)
+            status = await terminal.converse(session, screen)
         finally:
             await session.close()
-    return DONE
+        await screen.flushed()
+    return status
 
 
 async def _with_lines(options: argparse.Namespace, at_terminal: bool) -> int:
@@ -72,6 +73,7 @@ async def _with_lines(options: argparse.Namespace, at_terminal: bool) -> int:
     finally:
         await session.close()
         out.close()
+    await out.flushed()
     return DONE if at_terminal else session.status
 
 

@@ -36,6 +36,8 @@ async def converse(session: Session, *, in_turn: bool) -> None:
     except Quit:
         pass
     await session.settle()
+    if in_turn:
+        await session.send_rest()
 
 
 async def _lines() -> AsyncIterator[str]:

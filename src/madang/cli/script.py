@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 from ..client import Client, ClientSocket, EventStream, Received
@@ -22,8 +23,9 @@ Emit = tuple[str, list[Any]]
 
 def warn(text: str) -> None:
     """A line on standard error."""
-    sys.stderr.write(f"madang: {text}\n")
-    sys.stderr.flush()
+    with suppress(OSError):  # nobody reads it
+        sys.stderr.write(f"madang: {text}\n")
+        sys.stderr.flush()
 
 
 async def run(options: argparse.Namespace) -> int:
@@ -48,6 +50,7 @@ async def run(options: argparse.Namespace) -> int:
             return DONE  # whoever read has had enough
         return work.result()
     except (MadangError, Ended) as error:
+        await out.flushed()
         warn(told(error, client.manager.uri))
         return status_of(error)
     finally:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import Any, Final, NamedTuple
 
 from ..client import Client, ClientSocket, EventStream, Received
 from ..errors import MadangError
 from .life import Life, trace, trace_outgoing
-from .outcome import DONE, status_of, told
+from .outcome import DONE, UNREACHABLE, Ended, status_of, told
 from .outlet import Way
 from .showing import Look, bytes_in, name
 from .target import handed_over, list_of, sockets_of
@@ -167,6 +168,16 @@ class Session:
             await asyncio.wait(self._pending)
         await handed_over(self.client)
         await self._way.flushed()
+
+    async def send_rest(self) -> None:
+        """Wait for the connection, if it was lost, until what is kept has been sent; tell if it cannot be."""
+        for socket in sockets_of(self.client):
+            if socket.buffered and socket.active:
+                with suppress(MadangError):
+                    await socket.connected
+        await self.settle()
+        if any(socket.buffered for socket in sockets_of(self.client)):
+            self.failed(Ended(UNREACHABLE, "not all of it could be sent: there is no connection"))
 
     @property
     def prompt(self) -> str:

@@ -46,8 +46,8 @@ def make_client(options: argparse.Namespace) -> Client:
         "extra_headers": dict(header_of(said) for said in options.header),
         "with_credentials": options.cookies,
         "proxy": options.proxy,
-        "ssl_verify": not options.insecure,
-        "ssl_context": _tls(options),
+        "ssl_context": (tls := _tls(options)),
+        "ssl_verify": tls is not None or not options.insecure,
     }
     if options.path is not None:
         settings["path"] = options.path if options.path.startswith("/") else f"/{options.path}"

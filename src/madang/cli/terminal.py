@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import sys
 from collections.abc import AsyncGenerator, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import in_terminal
+from prompt_toolkit.application import Application
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
@@ -21,6 +23,7 @@ from prompt_toolkit.key_binding.key_processor import KeyPressEvent
 
 from .commands import Quit, obey
 from .completing import offers
+from .outcome import DONE, INTERRUPTED
 from .outlet import FULL, Waiting
 from .session import Session
 from .showing import visible
@@ -32,12 +35,8 @@ _PAUSE: Final = 0.02
 """Seconds in which what is to be displayed is gathered, so that a flood leaves time for typing."""
 
 
-async def converse(session: Session, screen: Screen) -> None:
-    """Read lines and obey them, until the user has had enough.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C on an empty line.
-    """
+async def converse(session: Session, screen: Screen) -> int:
+    """Read lines and obey them, until the user has had enough; the exit status."""
     prompt: PromptSession[str] = PromptSession(
         message=lambda: session.prompt,
         completer=SessionCompleter(session),
@@ -46,6 +45,7 @@ async def converse(session: Session, screen: Screen) -> None:
         key_bindings=_keys(),
     )
     session.changed = prompt.app.invalidate
+    screen.prompt = prompt.app
 
     def accept(buffer: Buffer) -> bool:
         screen.put(f"{session.prompt}{visible(buffer.text)}")
@@ -59,11 +59,13 @@ async def converse(session: Session, screen: Screen) -> None:
     prompt.default_buffer.accept_handler = accept
     try:
         await prompt.prompt_async(handle_sigint=False)
+    except KeyboardInterrupt:  # the key, on an empty line
+        return INTERRUPTED + signal.SIGINT
     except EOFError:
-        pass
+        return DONE
     finally:
         session.changed = lambda: None
-        await screen.flushed()
+    return DONE
 
 
 def columns() -> int:
@@ -86,9 +88,14 @@ def _keys() -> KeyBindings:
 
 
 class Screen:
-    """The part of the terminal above the prompt."""
+    """The part of the terminal above the prompt.
+
+    Attributes:
+        prompt: the application that shows the prompt, once there is one.
+    """
 
     def __init__(self) -> None:
+        self.prompt: Application[str] | None = None
         self._texts: list[str] = []
         self._waiting = Waiting()
         self._writing: asyncio.Task[None] | None = None
@@ -110,14 +117,26 @@ class Screen:
 
     async def _write(self) -> None:
         while self._texts:
-            async with in_terminal():
-                texts, self._texts = self._texts, []
-                text = "".join(f"{text}\n" for text in texts)
-                sys.stdout.buffer.write(text.encode(sys.stdout.encoding, "backslashreplace"))
-                sys.stdout.buffer.flush()
+            texts, self._texts = self._texts, []
+            with suppress(OSError):  # the terminal has gone; the prompt finds out by itself
+                self._display("".join(f"{text}\n" for text in texts))
             self._waiting.less(sum(map(len, texts)))
             await asyncio.sleep(_PAUSE)
         self._writing = None
+
+    def _display(self, text: str) -> None:
+        prompt = self.prompt
+        if prompt is None or not prompt.is_running:
+            sys.stdout.buffer.write(text.encode(sys.stdout.encoding, "backslashreplace"))
+            sys.stdout.buffer.flush()
+            return
+        # Not prompt_toolkit's `in_terminal`: it leaves the raw mode meanwhile, and Ctrl-C and Ctrl-D to the terminal.
+        prompt.renderer.erase()
+        prompt.output.write_raw(text.replace("\n", "\r\n"))
+        prompt.output.flush()
+        prompt.renderer.reset()
+        prompt.renderer.request_absolute_cursor_position()
+        prompt.invalidate()
 
 
 class SessionCompleter(Completer):
@@ -185,7 +204,7 @@ class LineHistory(History):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             with open(descriptor, "a", encoding="utf-8") as file:
-                file.write(f"{string}\n")
+                file.write(f"{' '.join(string.splitlines())}\n")
         except (OSError, UnicodeError):
             pass
 
