@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import stat
 
 from madang.cli.commands import COMMANDS
-from tests.cli.running import WEBSOCKET, connect
+from tests.cli.running import WEBSOCKET, connect, end, start
 from tests.cli.terminal import CTRL_C, CTRL_D, TAB, UP, Terminal
 from tests.client.servers import MadangBackend, NodeBackend
+from tests.hosts import ROOT
 
 # -------------------------------------------------------------------------------------------------------- at a terminal
 
@@ -295,6 +297,20 @@ async def test_a_simple_terminal(madang_only: MadangBackend, terminal: Terminal)
     assert "\x1b" not in terminal.written
 
 
+async def test_without_the_extra(madang_only: MadangBackend, terminal: Terminal) -> None:
+    """Where prompt_toolkit is not installed, one line says what would add it, and lines are read all the same."""
+    absent = terminal.home / "absent"
+    absent.mkdir()
+    (absent / "sitecustomize.py").write_text('import sys\nsys.modules["prompt_toolkit"] = None\n')
+    await terminal.start(madang_only.url, *WEBSOCKET, PYTHONPATH=f"{absent}:{ROOT / 'src'}")
+    await terminal.shows("pip install 'madang[cli]'")
+    await terminal.shows("/ • connected")
+    terminal.type("please said 1\n")
+    await terminal.shows("/ ← said 1")
+    terminal.type(".quit\n")
+    assert await terminal.ended() == 0
+
+
 # ---------------------------------------------------------------------------------------------------------- from a pipe
 
 
@@ -323,6 +339,16 @@ async def test_a_pipe_with_mistakes(madang_only: MadangBackend) -> None:
     assert unanswered.status == 4
     assert refused.status == 1
     assert "not allowed" in refused.out
+
+
+async def test_a_pipe_without_end(madang_only: MadangBackend) -> None:
+    """Ctrl-C ends it while lines still come, with status 130 and not a word of Python."""
+    process = await start(f"{madang_only.url}?who=yes", *WEBSOCKET, stdin=asyncio.subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(b"? echo 1\n" * 50_000)
+    await madang_only.heard("yes", 3)
+    process.send_signal(signal.SIGINT)
+    assert (await end(process)).status == 130
 
 
 async def test_a_pipe_without_a_connection(madang_only: MadangBackend) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from tests.cli.running import COMMAND, END_WITHIN, WEBSOCKET, connect, end, start
 from tests.client.servers import Backend, MadangBackend, NodeBackend
-from tests.client.tools import WAYS
+from tests.client.tools import WAYS, Papers, over_tls
 from tests.conformance.wire import before
 from tests.hosts import ROOT
 
@@ -351,6 +351,27 @@ async def test_headers_query_and_path(madang_only: MadangBackend) -> None:
     ran = await connect(madang_only.url, "--path", "elsewhere", "--no-reconnect", "--emit", "x")
     assert ran.status == 3
     assert "--path" in ran.errors
+
+
+async def test_certificates(madang_only: MadangBackend, tmp_path: Path) -> None:
+    """An unknown certificate is refused with what mends it; ``--cacert``, ``--cert`` and ``--insecure`` do."""
+    papers = Papers(tmp_path)
+    emit = (*WEBSOCKET, "--no-reconnect", "--emit", "x")
+    certificate, key = papers.client
+    async with (
+        over_tls(madang_only.url, papers.serving()) as url,
+        over_tls(madang_only.url, papers.serving(ask_client=True)) as asking,
+    ):
+        refused, trusted, insecure, known = await asyncio.gather(
+            connect(url, *emit),
+            connect(url, "--cacert", str(papers.ca), *emit),
+            connect(url, "--insecure", *emit),
+            connect(asking, "--insecure", "--cert", certificate, "--key", key, *emit),
+        )
+    assert [ran.status for ran in (refused, trusted, insecure, known)] == [3, 0, 0, 0]
+    assert "--cacert FILE" in refused.errors
+    assert trusted.errors == ""
+    assert "not verified" in insecure.errors
 
 
 async def test_every_packet(madang_only: MadangBackend) -> None:

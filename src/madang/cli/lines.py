@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Coroutine
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import Any, Final
 
@@ -56,7 +57,7 @@ def _read(loop: asyncio.AbstractEventLoop, queue: asyncio.Queue[str | None], des
         work: Coroutine[Any, Any, None] = queue.put(line)
         try:
             asyncio.run_coroutine_threadsafe(work, loop).result()
-        except RuntimeError:  # the loop has been closed
+        except (RuntimeError, CancelledError):  # the loop is being closed, or has been
             work.close()
             raise SystemExit from None
 
