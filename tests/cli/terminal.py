@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.cli.running import COMMAND
 from tests.hosts import ROOT
 
-SHOWN_WITHIN = 6.0
+SHOWN_WITHIN = 15.0
 
 _SEQUENCES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[()][A-Z0-9]|[=>78])|[\r\x07]|\x1b\]2;[^\x07]*\x07")
 
