@@ -99,7 +99,7 @@ def test_lists_of_the_caller_stay_as_they_are():
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({}, "polling"),
+        ({"transports": ["polling", "websocket"]}, "polling"),
         ({"transports": ["websocket"], "with_credentials": True}, "with_credentials"),
         ({"transports": ["websocket"], "proxy": "http://localhost:1"}, "proxy"),
         (

@@ -40,7 +40,7 @@ class WebSocketClient(FrameReader):
         session: who gets the packets.
     """
 
-    __slots__ = ("_call_soon", "_deflates", "_dialer", "_id", "_options", "_task", "_threshold_of_deflate")
+    __slots__ = ("_call_soon", "_deflates", "_dialer", "_fragments_are_deflated", "_id", "_options", "_task", "_threshold_of_deflate")
 
     def __init__(self, dialer: Dialer, options: ClientEngineOptions, session_id: str | None, session: Any) -> None:
         super().__init__(options.max_http_buffer_size)
@@ -49,6 +49,7 @@ class WebSocketClient(FrameReader):
         self._id = session_id
         self._task: asyncio.Task[Any] | None = None
         self._deflates = False
+        self._fragments_are_deflated = False
         wanted = options.per_message_deflate
         self._threshold_of_deflate = _THRESHOLD if isinstance(wanted, bool) else wanted.get("threshold", _THRESHOLD)
         self._call_soon = asyncio.get_running_loop().call_soon
@@ -285,20 +286,30 @@ class WebSocketClient(FrameReader):
         return masked_frame(opcode | _COMPRESSED, packed.removesuffix(_DEFLATE_END))
 
     def _reserved_bit(self, session: Any, kind: WSMsgType, frame: WSFrame) -> None:
-        whole = frame.fin and self._fragments is None and kind in (_TEXT, WSMsgType.BINARY)
-        if not self._deflates or not whole or frame.rsv2 or frame.rsv3:
+        begins = self._fragments is None and kind in (_TEXT, WSMsgType.BINARY)
+        if not self._deflates or not begins or frame.rsv2 or frame.rsv3:
             super()._reserved_bit(session, kind, frame)
-            return
+        elif frame.fin:
+            self._inflate(session, kind is _TEXT, frame.get_payload_as_bytes())
+        else:
+            self._fragments_are_deflated = True
+            self._fragment(session, kind, frame)
+
+    def _joined(self, session: Any, is_text: bool, message: bytes) -> None:
+        deflated, self._fragments_are_deflated = self._fragments_are_deflated, False
+        (self._inflate if deflated else self._receive)(session, is_text, message)
+
+    def _inflate(self, session: Any, is_text: bool, data: bytes) -> None:
         inflate = zlib.decompressobj(wbits=-15)
         try:
-            message = inflate.decompress(frame.get_payload_as_bytes() + _DEFLATE_END, self._limit + 1)
+            message = inflate.decompress(data + _DEFLATE_END, self._limit + 1)
         except zlib.error as error:
             self._violation(session, WSCloseCode.PROTOCOL_ERROR, f"a message that cannot be decompressed: {error}")
             return
         if len(message) > self._limit:
             self._violation(session, WSCloseCode.MESSAGE_TOO_BIG, "larger than max_http_buffer_size")
             return
-        self._receive(session, kind is _TEXT, message)
+        self._receive(session, is_text, message)
 
 
 def _look_at_end(transport: WSTransport) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from http.cookies import Morsel
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import ConnectionFailed
@@ -47,7 +49,7 @@ class HttpClient:
             connector = ProxyConnector.from_url(proxy, **settings)
         self._session = aiohttp.ClientSession(
             connector=connector,
-            cookie_jar=aiohttp.CookieJar(unsafe=True) if cookies else aiohttp.DummyCookieJar(),
+            cookie_jar=_jar() if cookies else aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             trust_env=False,
         )
@@ -77,8 +79,6 @@ class HttpClient:
         Raises:
             ConnectionFailed: there is no answer, or too large a one.
         """
-        import aiohttp
-        from python_socks import ProxyError
         from yarl import URL
 
         try:
@@ -95,7 +95,7 @@ class HttpClient:
             raise
         except TimeoutError as error:  # without one of ours it is the system's, whose patience has an end
             raise _failed(f"no answer within {timeout} seconds" if timeout else in_few_words(error)) from error
-        except (aiohttp.ClientError, ProxyError, OSError, ssl.SSLError, ValueError) as error:
+        except Exception as error:  # aiohttp's, those of the proxy's packages, the system's, TLS's
             raise _failed(in_few_words(error)) from error
 
     def cookie_header(self, url: str) -> str:
@@ -122,13 +122,35 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
     size = 0
     async for part in response.content.iter_chunked(64 * 1024):
         size += len(part)
+        parts.append(part)
         if size > limit:
             if response.status != 200:
                 break
             response.close()
             raise _failed(f"an answer of more than {limit} bytes; raise max_http_buffer_size if that is right")
-        parts.append(part)
-    return b"".join(parts)
+    return b"".join(parts)[:limit]
+
+
+def _jar() -> aiohttp.CookieJar:
+    """aiohttp's jar, which keeps the cookies of addresses as well, and takes the dates up to 1970 for none."""
+    import aiohttp
+    from yarl import URL
+
+    class Jar(aiohttp.CookieJar):
+        def update_cookies(self, cookies: Any, response_url: Any = URL()) -> None:
+            for _, morsel in cookies.items() if isinstance(cookies, Mapping) else cookies:  # pyright: ignore
+                if isinstance(morsel, Morsel) and not morsel["max-age"] and _is_long_over(morsel["expires"]):
+                    morsel["max-age"] = "0"
+            super().update_cookies(cookies, response_url)
+
+    return Jar(unsafe=True)
+
+
+def _is_long_over(date: str) -> bool:
+    try:
+        return parsedate_to_datetime(date).timestamp() <= 0
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _failed(description: str) -> ConnectionFailed:
