@@ -40,7 +40,16 @@ class WebSocketClient(FrameReader):
         session: who gets the packets.
     """
 
-    __slots__ = ("_call_soon", "_deflates", "_dialer", "_fragments_are_deflated", "_id", "_options", "_task", "_threshold_of_deflate")
+    __slots__ = (
+        "_call_soon",
+        "_deflates",
+        "_dialer",
+        "_fragments_are_deflated",
+        "_id",
+        "_options",
+        "_task",
+        "_threshold_of_deflate",
+    )
 
     def __init__(self, dialer: Dialer, options: ClientEngineOptions, session_id: str | None, session: Any) -> None:
         super().__init__(options.max_http_buffer_size)
