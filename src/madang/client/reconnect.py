@@ -429,6 +429,9 @@ class Manager(EventOwner, Listeners):
     async def _close_dialer(self) -> None:
         try:
             await self._dialer.close(GOODBYE)
+            session = self.engine
+            if self.leaving and session is not None:
+                session.close_now()  # it waits for an upgrade whose transports have just been dropped
         finally:
             if self._cleaning is asyncio.current_task():
                 self._cleaning = None
