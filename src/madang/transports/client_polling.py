@@ -259,7 +259,7 @@ class PollingClient:
             limit=options.max_http_buffer_size,
         )
         if answer.status != 200:
-            raise refusal("polling", answer.status, answer.body)
+            raise refusal("polling", answer.status, answer.body, answer.location)
         return answer.body
 
     def _failed(self, error: ConnectionFailed) -> None:

@@ -340,6 +340,11 @@ def _refused(error: WSHandshakeError) -> ConnectionFailed:
     response = error.response
     if response is None:
         return _error(error)
-    failure = refusal("websocket", int(response.status), (error.raw_body or b"")[:1024])
+    failure = refusal(
+        "websocket",
+        int(response.status),
+        (error.raw_body or b"")[:1024],
+        response.headers.get("location"),
+    )
     failure.__cause__ = error
     return failure

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from http.cookies import Morsel
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..errors import ConnectionFailed
 from .refusals import in_few_words
 
 if TYPE_CHECKING:
     import aiohttp
+    from yarl import URL
+
+_EXPIRES: Final = re.compile(r";\s*expires\s*=([^;]*)", re.IGNORECASE)
 
 _ERROR_BODY = 1024
 """Bytes that are read of an answer that is an error."""
 
 
 class Answer(NamedTuple):
-    """What a server answered: the status, and the body as far as it was read."""
+    """What a server answered: the status, the body as far as it was read, and where a redirect points."""
 
     status: int
     body: bytes
+    location: str | None = None
 
 
 class HttpClient:
@@ -90,7 +94,7 @@ class HttpClient:
             ):
                 if response.status != 200:
                     limit = _ERROR_BODY
-                return Answer(response.status, await _read(response, limit))
+                return Answer(response.status, await _read(response, limit), response.headers.get("location"))
         except ConnectionFailed:
             raise
         except TimeoutError as error:  # without one of ours it is the system's, whose patience has an end
@@ -134,23 +138,24 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
 def _jar() -> aiohttp.CookieJar:
     """aiohttp's jar, which keeps the cookies of addresses as well, and takes the dates up to 1970 for none."""
     import aiohttp
-    from yarl import URL
 
     class Jar(aiohttp.CookieJar):
-        def update_cookies(self, cookies: Any, response_url: Any = URL()) -> None:
-            for _, morsel in cookies.items() if isinstance(cookies, Mapping) else cookies:  # pyright: ignore
-                if isinstance(morsel, Morsel) and not morsel["max-age"] and _is_long_over(morsel["expires"]):
-                    morsel["max-age"] = "0"
-            super().update_cookies(cookies, response_url)
+        def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
+            super().update_cookies_from_headers([_aged(header) for header in headers], response_url)
 
     return Jar(unsafe=True)
 
 
-def _is_long_over(date: str) -> bool:
+def _aged(header: str) -> str:
+    """A `Set-Cookie` header whose date lies before 1970 says so by an age as well."""
+    date = _EXPIRES.search(header)
+    if date is None or "max-age" in header.lower():
+        return header
     try:
-        return parsedate_to_datetime(date).timestamp() <= 0
+        over = parsedate_to_datetime(date.group(1).strip()).timestamp() <= 0
     except (TypeError, ValueError, OverflowError):
-        return False
+        return header
+    return f"{header}; Max-Age=0" if over else header
 
 
 def _failed(description: str) -> ConnectionFailed:
