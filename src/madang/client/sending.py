@@ -56,6 +56,7 @@ class Sender(Listening):
         self.nsp = namespace if namespace.startswith("/") else f"/{namespace}"
         self.write = drop
         self._session: ClientSession | None = None  # while the namespace is joined
+        self._paused_session: ClientSession | None = None  # what is not read from, since too much waits here
         self._ids = count()
         self._acks: dict[int, PendingAck] = {}
         self._buffer: deque[Buffered] = deque()
@@ -212,7 +213,7 @@ class Sender(Listening):
                 pending.due = loop.time() + timeout
                 if self._sweeps_in is not loop:
                     self._sweep_later(loop, timeout)
-        if self._reading_paused:
+        if self._reading_paused or self._paused_session is not None:
             self._ack_awaited()
         try:
             sent = self._send(encoded, ack_id, volatile)

@@ -88,7 +88,6 @@ class ClientSocket(Sender):
         self._over: Exception | None = None  # why nothing is to be expected
         self._taps = Taps(self._taps_changed, lambda: manager.call_in_loop(self._taps_changed), self._is_over)
         self._handlers_full = False
-        self._paused_session: ClientSession | None = None
         self._auth_backoff = Backoff(1.0, 5.0, 0.5)
         self._auth_timer: Any = None
         if self.nsp == "/" and type(manager.parser) is DefaultParser:

@@ -470,8 +470,9 @@ class ClientSession(Listeners):
         if self._pauses:
             transport.pause_reading()
         self._set_slots()
+        send = self._sender()
         for encoded in held:
-            transport.send(encoded)
+            send(encoded)
         _Memory.websocket_worked = True
         self.probe_ended()
 

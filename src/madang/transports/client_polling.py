@@ -18,6 +18,8 @@ from .refusals import refusal
 if TYPE_CHECKING:
     from .dialing import Dialer
 
+_CLOSE: Final = b"1"
+
 _GOODBYE: Final = 1.5
 """Seconds for what waits to be sent, and for the packet that closes the session."""
 
@@ -107,7 +109,7 @@ class PollingClient:
             return
         self._alive = False
         self._pausing = None
-        self._push(b"1")
+        self._push(_CLOSE)
         self._start(self._say_goodbye())
 
     def abort(self) -> None:
@@ -225,11 +227,14 @@ class PollingClient:
             self._posting = False
 
     def _batch(self) -> bytes:
-        """The packets of one request: as many as `maxPayload` allows, but one at least."""
+        """The packets of one request: as many as `maxPayload` allows, but one at least.
+
+        The end of the session goes by itself: Node's server would forget what stands before it.
+        """
         queue, limit = self._queue, self._limit
         packets = [queue.popleft()]
         size = len(packets[0])
-        while queue and (limit is None or size + len(SEPARATOR) + len(queue[0]) <= limit):
+        while queue and queue[0] != _CLOSE and (limit is None or size + len(SEPARATOR) + len(queue[0]) <= limit):
             packet = queue.popleft()
             size += len(SEPARATOR) + len(packet)
             packets.append(packet)
