@@ -224,7 +224,7 @@ class Connection(Arrival):
 
     async def _ask_middlewares(self, namespace: Namespace, socket: Socket) -> None:
         try:
-            for middleware in tuple(namespace.middlewares):
+            for middleware in namespace.middlewares_for(socket):
                 waiting: Any = middleware(socket)
                 if isawaitable(waiting):
                     waiting = await waiting

@@ -13,6 +13,7 @@ from ..errors import HandlerError
 from ..events.handlers import Handler, HandlerTable
 from ..protocol.encoded import Encoded
 from .broadcast import BroadcastOperator, NamespaceOperators
+from .recovery import Recovery, RecoveryOptions
 from .registry import LIFE, HandlerRegistry
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Namespace(NamespaceOperators, HandlerRegistry):
         adapter: holds its rooms.
         params: what the pattern of a dynamic namespace took from the name; for ``/room/{id}`` the ``id``.
         parent: the dynamic namespace it is a child of, or None.
+        recovery: what it keeps for clients that come back, or None.
     """
 
     __slots__ = (
@@ -69,6 +71,7 @@ class Namespace(NamespaceOperators, HandlerRegistry):
         "name",
         "params",
         "parent",
+        "recovery",
         "server",
         "sockets",
     )
@@ -81,6 +84,8 @@ class Namespace(NamespaceOperators, HandlerRegistry):
         self.joining = 0
         self.params: dict[str, str] = parent.params(name) if parent is not None else {}
         self._ids = itertools.count()
+        recovering = RecoveryOptions.of(server.options.connection_state_recovery)
+        self.recovery = Recovery(recovering, server.engine.timetable) if recovering is not None else None
         make = server.options.adapter
         self.adapter: Adapter = make() if make is not None else MemoryAdapter()
         if parent is None:
@@ -114,6 +119,11 @@ class Namespace(NamespaceOperators, HandlerRegistry):
         self.middlewares.append(check_middleware(middleware))
         return middleware
 
+    def middlewares_for(self, socket: Socket) -> tuple[Middleware, ...]:
+        """Whom to ask about a client: nobody about one that has come back, unless that is wanted."""
+        skipped = socket.recovered and self.recovery is not None and self.recovery.options.skip_middlewares
+        return () if skipped else tuple(self.middlewares)
+
     def next_ack_id(self) -> int:
         """A new id for an acknowledgement; one counter serves all sockets, so that a broadcast needs only one."""
         return next(self._ids)
@@ -128,9 +138,23 @@ class Namespace(NamespaceOperators, HandlerRegistry):
         """Send an event to all that `options` names; may be called from any thread."""
         encoded = self.encode(args, None, compress)
         if self.server.in_other_thread():
-            self.server.call_in_loop(self.adapter.broadcast, encoded, options)
+            if self.recovery is not None:  # its offset says when it was sent to the others
+                self.server.call_in_loop(self.broadcast, args, options, compress)
+            else:
+                self.server.call_in_loop(self.adapter.broadcast, encoded, options)
         else:
+            if self.recovery is not None and not options.volatile and self.recovery.needed:
+                encoded = self.recoverable(args, options, compress)
             self.adapter.broadcast(encoded, options)
+
+    def recoverable(self, args: tuple[Any, ...], options: BroadcastOptions, compress: bool) -> Encoded:
+        """Encode an event with an offset, and keep it for those who miss it."""
+        assert self.recovery is not None
+        offset = self.recovery.next_offset()
+        encoded = self.encode((*args, offset), None, compress)
+        encoded.event = args
+        self.recovery.keep(encoded, options, offset)
+        return encoded
 
     def server_side_emit(self, event: str, *args: Any) -> None:
         """Tell the other servers of the cluster, where `on_server_side` hears of it."""

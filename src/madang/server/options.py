@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -10,6 +10,7 @@ from ..adapters.adapter import Adapter
 from ..engine.options import EngineKeywords, require_positive
 from ..errors import OptionError
 from ..protocol.parser import Parser
+from .recovery import RecoveryOptions
 
 AdapterFactory: TypeAlias = "Callable[[], Adapter]"
 
@@ -26,6 +27,7 @@ class ServerKeywords(EngineKeywords, total=False):
     parser: Parser | None
     adapter: AdapterFactory | None
     json_default: Callable[[Any], Any] | None
+    connection_state_recovery: bool | RecoveryOptions | Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,8 @@ class ServerOptions:
         parser: a parser of your own. Default: the one every client speaks.
         adapter: makes the adapter of each namespace. Default: in memory.
         json_default: turns values of unknown types into known ones, or raises TypeError.
+        connection_state_recovery: whether a client that comes back after a short break gets its id, rooms and data, and
+            what it missed: True, or a dict of `RecoveryOptions`. Default None: no.
     """
 
     connect_timeout: float = 45.0
@@ -54,6 +58,7 @@ class ServerOptions:
     parser: Parser | None = None
     adapter: AdapterFactory | None = None
     json_default: Callable[[Any], Any] | None = None
+    connection_state_recovery: bool | RecoveryOptions | Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Check all values.
@@ -64,6 +69,7 @@ class ServerOptions:
         require_positive(self, "connect_timeout", "shutdown_timeout", "max_attachments")
         if self.ack_timeout is not None:
             require_positive(self, "ack_timeout")
+        RecoveryOptions.of(self.connection_state_recovery)
         for name in ("adapter", "json_default"):
             value = getattr(self, name)
             if value is not None and not callable(value):

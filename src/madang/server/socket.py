@@ -23,6 +23,7 @@ from ..types import Room
 from .broadcast import BroadcastOperator, Operators, as_rooms
 from .handshake import Handshake
 from .operator import SocketOperator
+from .recovery import RECOVERABLE, TOO_OLD, Recovery, Saved
 
 if TYPE_CHECKING:
     from ..engine.http import Request
@@ -61,6 +62,8 @@ class Socket(Listening, Operators):
         handshake: what the client presented.
         connected: False before the middlewares have passed it and after it has gone.
         gone: whether it has been disconnected or refused.
+        recovered: whether it is one that was here before, with the same id, rooms and data, and has got what it missed.
+        not_recovered: why not, if the client has asked for that; else None.
         write: sends an `Encoded`; a copy of the session's slot.
     """
 
@@ -70,12 +73,17 @@ class Socket(Listening, Operators):
         "_acks",
         "_data",
         "_end",
+        "_pid",
         "_rooms",
+        "_saved",
+        "_since",
         "connection",
         "gone",
         "handshake",
         "id",
         "namespace",
+        "not_recovered",
+        "recovered",
     )
 
     LIFE = ("disconnecting", "disconnect", "error")
@@ -83,16 +91,25 @@ class Socket(Listening, Operators):
     def __init__(self, namespace: Namespace, connection: Connection, auth: Any) -> None:
         super().__init__(namespace.handlers)
         self.namespace = namespace
-        self.id = namespace.server.generate_socket_id()
+        self._saved: Saved | None = None
+        self._pid: str | None = None
+        self._since = 0
+        self.recovered = False
+        self.not_recovered: str | None = None
+        if namespace.recovery is not None:
+            self._saved, self.not_recovered = namespace.recovery.restore(auth or {})
+            self.recovered = self._saved is not None
+        self.id = self._saved.sid if self._saved is not None else namespace.server.generate_socket_id()
         self.connection = connection
         self.handshake = Handshake(connection.session.request, auth)
         self.gone = False
         self.write = connection.session.write
         if namespace.name == "/" and type(namespace.server.parser) is DefaultParser:
             self._ack_encoder = namespace.server.parser.ack_encoder
-        self._data: dict[str, Any] | None = None
+        self._data: dict[str, Any] | None = self._saved.data if self._saved is not None else None
         self._acks: dict[int, AwaitsAnswer] | None = None
-        self._rooms: set[Room] | None = None  # before it has joined, and once it has gone
+        # the rooms before it has joined, and once it has gone
+        self._rooms: set[Room] | None = set(self._saved.rooms) if self._saved is not None else None
         self._end: tuple[str, object] | None = None
 
     def __repr__(self) -> str:
@@ -188,11 +205,26 @@ class Socket(Listening, Operators):
 
     def emit_with(self, args: tuple[Any, ...], compress: bool = True, volatile: bool = False) -> None:
         """Send an event, given as name and arguments, with the flags of a `SocketOperator`."""
-        server = self.namespace.server
+        server, namespace = self.namespace.server, self.namespace
         if server.in_other_thread():
-            server.call_in_loop(self._write_encoded, self.namespace.encode(args, None, compress), volatile)
-            return
-        self._write_encoded(self.namespace.encode(args, None, compress), volatile)
+            encoded = namespace.encode(args, None, compress)
+            if namespace.recovery is not None:  # its offset says when it was sent to the others
+                server.call_in_loop(self.emit_with, args, compress, volatile)
+            else:
+                server.call_in_loop(self._write_encoded, encoded, volatile)
+        elif namespace.recovery is not None and not volatile and self._is_expected():
+            only = BroadcastOptions(rooms=frozenset((self.id,)))
+            encoded = namespace.recoverable(args, only, compress)
+            if self.connected:
+                self.write(encoded)
+            else:  # it may be back, as another socket of the same id
+                namespace.adapter.broadcast(encoded, only)
+        else:
+            self._write_encoded(namespace.encode(args, None, compress), volatile)
+
+    def _is_expected(self) -> bool:
+        """Whether the client is here, or may come back."""
+        return self.connected or (self.gone and self._pid is not None)
 
     def _write_encoded(self, encoded: Encoded, volatile: bool) -> None:
         if volatile:
@@ -286,7 +318,10 @@ class Socket(Listening, Operators):
         namespace.adapter.add(self)
         if rooms:
             namespace.adapter.join(self, rooms)
-        self.connection.session.write(namespace.server.parser.encode_control(CONNECT, self.nsp, {"sid": self.id}))
+        told = {"sid": self.id}
+        if namespace.recovery is not None:
+            told["pid"] = self._recover(namespace.recovery)
+        self.connection.session.write(namespace.server.parser.encode_control(CONNECT, self.nsp, told))
         handlers = called(namespace.life["connection"])
         for handler in handlers:
             if handler.concurrent:
@@ -294,8 +329,25 @@ class Socket(Listening, Operators):
         if in_turn := [handler for handler in handlers if not handler.concurrent]:
             self._start(self._run_connection(in_turn), False)
 
+    def _recover(self, recovery: Recovery) -> str:
+        """Send what was missed, ahead of CONNECT; the private id."""
+        saved, self._saved = self._saved, None
+        missed = recovery.missed(saved, self.handshake.auth.get("offset")) if saved is not None else None
+        if saved is not None and missed is None:  # while the middlewares were asked, more was sent than is kept
+            self.recovered, self.not_recovered = False, TOO_OLD
+            recovery.forget(saved)
+            saved = None
+        for encoded in missed or ():
+            self.connection.session.write(encoded)
+        self._pid = saved.pid if saved is not None else self.namespace.server.generate_socket_id()
+        self._since = recovery.joined(self._pid, self, saved.since if saved is not None else None)
+        return self._pid
+
     def abandon(self) -> None:
         """It was refused, or has gone before it could join: undo what the middlewares did."""
+        if self._saved is not None and self.namespace.recovery is not None:
+            self.namespace.recovery.give_back(self._saved)
+            self._saved = None
         if not self.gone or self._rooms is not None:
             self.gone = True
             self._rooms = None
@@ -312,6 +364,10 @@ class Socket(Listening, Operators):
         self.connected = False
         self.gone = True
         self._end = (reason, description)
+        if self._pid is not None and self.namespace.recovery is not None:
+            self.namespace.recovery.left(self._pid, self, self._since, reason, frozenset(self._rooms))
+            if reason not in RECOVERABLE:
+                self._pid = None
         self.connection.forget(self)
         self.namespace.socket_left(self)
         self.write = _drop

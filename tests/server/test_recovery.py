@@ -1,0 +1,349 @@
+"""Connection state recovery: stock clients that lose their connection and come back to the same session."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+import madang
+from madang.errors import ConnectError, OptionError
+from tests.conformance.wire import SOCKET, session
+from tests.server.javascript import Client, Heard, Js, soon
+
+
+@pytest.fixture
+def io() -> madang.Server:
+    """A server that recovers."""
+    return madang.Server(connection_state_recovery=True)
+
+
+@pytest.fixture
+def sockets(io: madang.Server) -> Heard:
+    """The sockets that connect."""
+    heard = Heard()
+    io.on("connection", heard)
+    return heard
+
+
+async def back(client: Client) -> dict[str, Any]:
+    """Connect again, and the state then."""
+    client.connect()
+    await client.connected()
+    return await client.state()
+
+
+@pytest.mark.feature("Q1", "Q5", "Q6", "Q7", "Q10", "W4", "W25")
+@pytest.mark.usefixtures("mode")
+async def test_a_session_is_taken_up(js: Js, io: madang.Server, sockets: Heard):
+    """A client that comes back has its id, rooms and data, and got what it missed, in order and once."""
+    client = await js.connect(io)
+    first = await sockets.next()
+    first.join("room")
+    first.data["name"] = "Minji"
+    first.emit("seen", 1)
+    await client.next("seen")
+    known = client.id
+    client.drop()
+    await client.disconnected()
+    await soon(gone(first))
+    io.emit("missed", 1)
+    io.to("room").emit("missed", 2, b"\x00")
+    io.to("elsewhere").emit("missed", "not for this one")
+    io.to(known).emit("missed", 3)
+    first.emit("missed", 4)
+    io.except_("room").emit("missed", "not for this one either")
+    state = await back(client)
+    second = await sockets.next()
+    assert state["recovered"]
+    assert state["id"] == known == second.id
+    assert second is not first
+    assert second.recovered
+    assert second.not_recovered is None
+    assert second.rooms == {known, "room"}
+    assert second.data == {"name": "Minji"}
+    second.emit("missed", 5)
+    got = [list(await client.next("missed")) for _ in range(5)]
+    assert [args[0] for args in got] == [1, 2, 3, 4, 5]
+    assert got[1][1] == b"\x00"
+    assert client.received == []
+
+
+async def gone(socket: madang.Socket) -> None:
+    while socket.connected:
+        await asyncio.sleep(0.001)
+
+
+@pytest.mark.feature("Q2", "Q3", "Q7", "Q8")
+async def test_on_the_wire(js: Js, io: madang.Server):
+    """Events carry an offset, but for those with an answer and volatile ones; missed ones precede CONNECT."""
+    url = await js.serve(io)
+    async with session(url, SOCKET) as ws:
+        await ws.send("40")
+        joined = json.loads((await ws.text())[2:])
+        assert set(joined) == {"sid", "pid"}
+        socket = io.sockets[joined["sid"]]
+        socket.emit("a", 1)
+        event = json.loads((await ws.text())[2:])
+        assert event[:2] == ["a", 1]
+        assert len(event) == 3
+        offset = event[2]
+        assert isinstance(offset, str)
+        io.emit("b", b"x")
+        assert (await ws.text()).startswith('451-["b",{"_placeholder":true,"num":0},"')
+        assert await ws.receive() == b"x"
+        socket.volatile.emit("c")
+        assert await ws.text() == '42["c"]'
+        asking = socket.emit_with_ack("d")
+        assert await ws.text() == '420["d"]'
+        await ws.send("430[]")
+        await asking
+        io.timeout(1).emit_with_ack("e").cancel()
+        assert (await ws.text()).endswith('["e"]')
+    await soon(gone(socket))
+    io.emit("f")
+    async with session(url, SOCKET) as ws:
+        await ws.send(f"40{json.dumps({'pid': joined['pid'], 'offset': offset, 'token': 'x'})}")
+        assert (await ws.text()).startswith('451-["b",')
+        await ws.receive()
+        assert (await ws.text()).startswith('42["f",')
+        assert json.loads((await ws.text())[2:]) == joined
+        assert io.sockets[joined["sid"]].handshake.auth["token"] == "x"
+
+
+@pytest.mark.feature("Q5")
+async def test_nothing_was_received_yet(js: Js, io: madang.Server, sockets: Heard):
+    """A client that had got no event at all is recovered from the beginning of its session."""
+    io.emit("before", 1)
+    client = await js.connect(io)
+    first = await sockets.next()
+    client.drop()
+    await client.disconnected()
+    await soon(gone(first))
+    io.emit("missed", 1)
+    state = await back(client)
+    assert state["recovered"]
+    assert (await client.next("missed"))[0] == 1
+    assert client.received == []
+
+
+@pytest.mark.feature("Q12")
+async def test_a_session_is_given_once(js: Js, io: madang.Server):
+    """Who presents a private id a second time, or one that another client has taken, gets a new session."""
+    url = await js.serve(io)
+    async with session(url, SOCKET) as ws:
+        await ws.send("40")
+        joined = json.loads((await ws.text())[2:])
+    presented = f"40{json.dumps({'pid': joined['pid']})}"
+    async with session(url, SOCKET) as ws:
+        await ws.send(presented)
+        assert json.loads((await ws.text())[2:]) == joined
+        await ws.send("41")
+        await soon(gone(next(iter(io.sockets.values())))) if io.sockets else None
+    async with session(url, SOCKET) as ws:
+        await ws.send(presented)
+        again = json.loads((await ws.text())[2:])
+        assert again["sid"] != joined["sid"]
+        assert again["pid"] != joined["pid"]
+        assert "no such session" in io.sockets[again["sid"]].not_recovered
+
+
+@pytest.mark.feature("Q4", "Q5")
+async def test_the_old_connection_is_not_known_to_be_dead(js: Js, io: madang.Server, sockets: Heard):
+    """A client that comes back before the server has missed its old connection takes its session over."""
+    reasons = Heard()
+    io.on("disconnect", lambda socket, reason: reasons(reason))
+    url = await js.serve(io)
+    async with session(url, SOCKET) as old, session(url, SOCKET) as new:
+        await old.send("40")
+        joined = json.loads((await old.text())[2:])
+        first = await sockets.next()
+        first.join("room")
+        await new.send(f"40{json.dumps({'pid': joined['pid']})}")
+        assert json.loads((await new.text())[2:]) == joined
+        assert await reasons.next() == "transport close"
+        assert (await sockets.next()).rooms == {joined["sid"], "room"}
+        assert list(io.sockets) == [joined["sid"]]
+        io.emit("x")
+        assert (await new.text()).startswith('42["x"')
+
+
+@pytest.mark.feature("Q4")
+@pytest.mark.parametrize("who", ["client", "server"])
+async def test_who_leaves_does_not_come_back(js: Js, io: madang.Server, sockets: Heard, who: str):
+    """A disconnect that was meant, by either side, ends the session."""
+    client = await js.connect(io)
+    first = await sockets.next()
+    first.emit("x")
+    await client.next("x")
+    (client if who == "client" else first).disconnect()
+    await client.disconnected()
+    await soon(gone(first))
+    state = await back(client)
+    assert not state["recovered"]
+    assert state["id"] != first.id
+    assert "no such session" in (await sockets.next()).not_recovered
+
+
+@pytest.mark.feature("Q9")
+async def test_it_is_over_after_a_while(js: Js):
+    """After `max_disconnection_duration` the session is over, and so are the events that were kept."""
+    io = madang.Server(connection_state_recovery={"max_disconnection_duration": 0.15})
+    sockets = Heard()
+    io.on("connection", sockets)
+    client = await js.connect(io)
+    first = await sockets.next()
+    first.emit("x")
+    await client.next("x")
+    client.drop()
+    await soon(gone(first))
+    recovery = io.main.recovery
+    assert recovery is not None
+    assert recovery.needed
+
+    async def over() -> None:
+        while recovery.needed or recovery.bytes:
+            await asyncio.sleep(0.01)
+
+    await soon(over())
+    assert not (await back(client))["recovered"]
+    assert "no such session" in (await sockets.next()).not_recovered
+
+
+@pytest.mark.feature("Q9")
+async def test_what_is_kept_is_bounded(js: Js):
+    """Beyond `max_bytes` the oldest events make room; who missed one of those is told that it is not recovered."""
+    io = madang.Server(connection_state_recovery={"max_bytes": 10_000})
+    sockets = Heard()
+    io.on("connection", sockets)
+    client = await js.connect(io)
+    first = await sockets.next()
+    first.emit("x")
+    await client.next("x")
+    client.drop()
+    await soon(gone(first))
+    recovery = io.main.recovery
+    assert recovery is not None
+    for _ in range(50):
+        io.emit("much", "x" * 1000)
+        assert recovery.bytes <= 10_000
+    assert not (await back(client))["recovered"]
+    assert "too much has been sent" in (await sockets.next()).not_recovered
+
+
+@pytest.mark.feature("Q11")
+@pytest.mark.parametrize("skipped", [True, False])
+async def test_middlewares(js: Js, skipped: bool):
+    """Middlewares are not asked about one that comes back, unless `skip_middlewares` is off; they see that it does."""
+    io = madang.Server(connection_state_recovery={"skip_middlewares": skipped})
+    sockets, asked = Heard(), Heard()
+    io.on("connection", sockets)
+
+    @io.use
+    async def middleware(socket: madang.Socket) -> None:
+        await asyncio.sleep(0)
+        asked(socket.recovered)
+        io.emit("meanwhile")
+
+    client = await js.connect(io)
+    first = await sockets.next()
+    first.emit("x")
+    await client.next("x")
+    client.drop()
+    await soon(gone(first))
+    assert (await back(client))["recovered"]
+    assert asked.all == ([False] if skipped else [False, True])
+    if not skipped:
+        await client.next("meanwhile")
+        assert client.received == []
+
+
+@pytest.mark.feature("Q11")
+async def test_a_refusal_leaves_the_session(js: Js):
+    """A client that a middleware refuses while it comes back may come back later all the same."""
+    io = madang.Server(connection_state_recovery={"skip_middlewares": False})
+    sockets = Heard()
+    io.on("connection", sockets)
+    wanted = True
+
+    @io.use
+    def middleware(socket: madang.Socket) -> None:
+        if not wanted:
+            raise ConnectError("later")
+
+    client = await js.connect(io)
+    first = await sockets.next()
+    client.drop()
+    await soon(gone(first))
+    wanted = False
+    client.connect()
+    assert (await client.refused()).message == "later"
+    wanted = True
+    assert (await back(client))["recovered"]
+
+
+@pytest.mark.feature("Q5")
+@pytest.mark.parametrize(
+    "auth", [{"pid": 1, "offset": "x"}, {"pid": "x", "offset": 1}, {"pid": None}, {"pid": "x" * 9999}]
+)
+async def test_wrong_presentations(js: Js, io: madang.Server, auth: Any):
+    """Whatever is presented that is no session of ours gets a new one, quietly."""
+    client = await js.connect(io, auth=auth)
+    assert (await client.state())["connected"]
+    assert not io.sockets[client.id].recovered
+
+
+async def test_the_parsers_of_others_are_not_disturbed(js: Js):
+    """Without the option nothing is added to events, and no private id is given."""
+    io = madang.Server()
+    url = await js.serve(io)
+    async with session(url, SOCKET) as ws:
+        await ws.send('40{"pid":"x","offset":"y"}')
+        assert set(json.loads((await ws.text())[2:])) == {"sid"}
+        io.emit("a", 1)
+        assert await ws.text() == '42["a",1]'
+
+
+@pytest.mark.parametrize("given", [1, "yes", {"seconds": 1}, {"max_bytes": 0}, {"max_disconnection_duration": -1}])
+def test_wrong_options(given: Any):
+    """What the option does not take is refused, and the error says what it takes."""
+    with pytest.raises(OptionError):
+        madang.Server(connection_state_recovery=given)
+
+
+async def test_from_another_thread(js: Js, io: madang.Server, sockets: Heard):
+    """Events that another thread emits have their place among the others."""
+    client = await js.connect(io)
+    first = await sockets.next()
+    await asyncio.to_thread(io.emit, "seen", 1)
+    await client.next("seen")
+    client.drop()
+    await soon(gone(first))
+    await asyncio.to_thread(io.emit, "missed", 1)
+    await asyncio.to_thread(first.emit, "missed", 2)
+    io.emit("missed", 3)
+    assert (await back(client))["recovered"]
+    assert [(await client.next("missed"))[0] for _ in range(3)] == [1, 2, 3]
+
+
+async def test_pythons_client(io: madang.Server):
+    """madang's client is recovered as the stock one is, and its handlers do not see the offsets."""
+    running = await io.start(port=0)
+    sockets, heard = Heard(), Heard()
+    io.on("connection", sockets)
+    async with madang.connect(running.url, transports=["websocket"], reconnection_delay=0.05) as client:
+        client.on("x", lambda *args: heard(args))
+        first = await sockets.next()
+        io.emit("x", 1)
+        assert await heard.next() == (1,)
+        again = asyncio.ensure_future(client.wait_for("connect"))
+        first.conn.transport.abort()
+        first.conn.transport_closed(first.conn.transport, "transport close", "the network has gone")
+        io.emit("x", 2)
+        await again
+        assert client.recovered
+        io.emit("x", 3)
+        assert [await heard.next(), await heard.next()] == [(2,), (3,)]
+    await running.stop()
