@@ -342,15 +342,22 @@ class Engine(Listeners, Hosted):
         """Close all sessions."""
         self.close_sessions()
 
-    def send_away(self, over: float) -> None:
+    def send_away(self, over: float) -> float:
         """Close all sessions that there are, each at a random moment, so that not all clients come back at once.
 
         Args:
-            over: seconds until the last one is closed.
+            over: seconds that this may take.
+
+        Returns:
+            Seconds until the last one is closed.
         """
         assert self._clock is not None
+        last = 0.0
         for session in self.sessions.values():
-            self._clock.call_later(over * random(), _send_away, session)
+            delay = over * random()
+            last = max(last, delay)
+            self._clock.call_later(delay, _send_away, session)
+        return last
 
     def close_sessions(self) -> None:
         """Close all sessions; a host does so when it stops."""
@@ -470,7 +477,8 @@ class Engine(Listeners, Hosted):
 
     def _generate_id(self) -> str:
         """20 URL-safe characters: 12 random bytes and a counter that keeps them distinct."""
-        return self.id_mark + urlsafe_b64encode(urandom(12) + (next(self._counter) & 0xFFFFFF).to_bytes(3, "big")).decode()
+        number = next(self._counter) & 0xFFFFFF
+        return self.id_mark + urlsafe_b64encode(urandom(12) + number.to_bytes(3, "big")).decode()
 
 
 def _send_away(session: Session) -> None:

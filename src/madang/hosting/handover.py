@@ -121,7 +121,7 @@ class Handover:
         message = len(told).to_bytes(_META, "big") + told + data
         self._tasks.own(asyncio.get_running_loop().create_task(self._send(link, message, descriptor)))
         if ours is not None:
-            self._tasks.own(asyncio.get_running_loop().create_task(relay(transport, ours)))
+            self._tasks.own(relay(transport, ours))
         self.given += 1
         return True
 

@@ -14,7 +14,6 @@ from typing import Any, Final, cast
 import uvicorn
 from uvicorn.importer import ImportFromStringError, import_from_string
 
-from ..engine.engine import Engine
 from ..engine.host import Hosted
 from ..errors import OptionError
 from .asgi import ASGIApp
@@ -55,6 +54,7 @@ class _Server(uvicorn.Server):
         self._signals = signals
         self.ready = asyncio.Event()
         self._exit = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self.runtime: Runtime | None = None
 
@@ -71,6 +71,8 @@ class _Server(uvicorn.Server):
         self.force_exit = self.should_exit
         self.stop()
         self._loop.call_soon_threadsafe(self._exit.set)  # wakes the loop
+        if self.force_exit:
+            self._loop.call_soon_threadsafe(self._hurry.set)
 
     def stop(self) -> None:
         """End `main_loop`."""
@@ -112,7 +114,8 @@ class _Server(uvicorn.Server):
         if self._drain and not self.force_exit:
             if handover is not None:
                 handover.leaving = True
-            await drained(self._hosted.engine, self._drain)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), self._hosted.engine.send_away(self._drain))
         self.server_state.stopping = True
         await self._hosted.close()
         if handover is not None:
@@ -281,9 +284,7 @@ async def _launch(
     return _Running(server, task, listener), task
 
 
-def supervise_native(
-    hosted: Hosted, host: str, port: int, workers: int, reload: bool, options: dict[str, Any]
-) -> None:
+def supervise_native(hosted: Hosted, host: str, port: int, workers: int, reload: bool, options: dict[str, Any]) -> None:
     """Be the supervisor of several workers that serve with these options."""
     settings = dict(options)
     on_start = settings.pop("on_start", None)
@@ -298,15 +299,6 @@ def supervise_native(
         watch=changes() if reload else None,
         on_start=on_start,
     )
-
-
-async def drained(engine: Engine, over: float) -> None:
-    """Wait until all clients have been sent away, for `over` seconds at most."""
-    engine.send_away(over)
-    loop = asyncio.get_running_loop()
-    end = loop.time() + over
-    while engine.sessions and loop.time() < end:
-        await asyncio.sleep(min(0.05, over))
 
 
 def _seconds(name: str, value: Any) -> float:

@@ -29,13 +29,11 @@ class Ordinary(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
-        answered = self.cycle is None or self.cycle.response_complete  # pyright: ignore
-        if self._site.handover is not None and answered and not self._within:
-            if self._site.handed_over(self.transport, data, self._remote):
-                self.connections.discard(self)
-                self._head_is_here()
-                self.parser = None  # type: ignore[assignment]  # it refers to us
-                return
+        if self._is_between() and self._site.handed_over(self.transport, data, self._remote):
+            self.connections.discard(self)
+            self._head_is_here()
+            self.parser = None  # type: ignore[assignment]  # it refers to us
+            return
         super().data_received(data)
         if self._head_size is not None and not self.transport.is_closing():
             self._head_size += len(data)
@@ -70,6 +68,11 @@ class Ordinary(HttpToolsProtocol):
         self._head_size = None
         self._head_is_here()
         super().on_headers_complete()
+
+    def _is_between(self) -> bool:
+        """Whether what comes next is the beginning of a request."""
+        cycle: Any = self.cycle
+        return not self._within and (cycle is None or cycle.response_complete)
 
     def on_message_complete(self) -> None:
         """A request is here wholly."""

@@ -13,20 +13,25 @@ class _End(asyncio.Protocol):
         other: the other end's connection, once there is one.
     """
 
-    __slots__ = ("_ended", "_transport", "other")
+    __slots__ = ("_early", "_ended", "other")
 
     def __init__(self) -> None:
         self.other: asyncio.Transport | None = None
-        self._transport: asyncio.Transport | None = None
+        self._early: list[bytes] = []
         self._ended = asyncio.get_running_loop().create_future()
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # pyright: ignore
-        """It is connected."""
-        self._transport = transport
+    def join(self, other: asyncio.Transport) -> None:
+        """The other end is there."""
+        self.other = other
+        if self._early:
+            other.write(b"".join(self._early))
+            self._early.clear()
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
-        if self.other is not None and not self.other.is_closing():
+        if self.other is None:
+            self._early.append(data)  # what TLS had decrypted before reading was paused
+        elif not self.other.is_closing():
             self.other.write(data)
 
     def pause_writing(self) -> None:
@@ -51,15 +56,20 @@ class _End(asyncio.Protocol):
         await self._ended
 
 
-async def relay(transport: asyncio.Transport, local: socket.socket) -> None:
+def relay(transport: asyncio.Transport, local: socket.socket) -> asyncio.Task[None]:
     """Relay between a connection, whose reading is paused, and a local socket, until one of them ends."""
-    near, far = _End(), _End()
-    near.connection_made(transport)
-    transport.set_protocol(near)
+    near = _End()
+    transport.set_protocol(near)  # now: more may come before the task begins
+    return asyncio.get_running_loop().create_task(_relay(transport, near, local))
+
+
+async def _relay(transport: asyncio.Transport, near: _End, local: socket.socket) -> None:
+    far = _End()
     local.setblocking(False)
     try:
         other, _ = await asyncio.get_running_loop().connect_accepted_socket(lambda: far, local)
-        near.other, far.other = other, transport
+        near.join(other)
+        far.join(transport)
         if transport.is_closing():
             other.close()
         else:

@@ -99,10 +99,11 @@ def supervise(
     Raises:
         OptionError: not so many workers, or not on this system.
     """
-    if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers < WORKERS_LIMIT // 2:
+    given: Any = workers
+    if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given < WORKERS_LIMIT // 2:
         raise OptionError(f"workers must be a number from 1 to {WORKERS_LIMIT // 2 - 1}, not {workers!r}")
     if not hasattr(socket, "send_fds"):
-        raise OptionError("several workers need a system that can hand a connection to another process; this one cannot")
+        raise OptionError("several workers hand connections to one another, which this system does not offer")
     command = _command()
     asyncio.run(Supervisor(listen, url, workers, command, drain).run(watch, on_start))
 
@@ -240,9 +241,8 @@ class Supervisor:
             (self._folder / str(worker.number)).unlink()
         if worker.leaving or self._stopping.is_set():
             return
-        if not started and not any(other.place == worker.place for other in self._workers.values()):
-            if self._failures[worker.place] == 0 and not self._listening():
-                return  # it has never started: `run` says so
+        if not started and self._failures[worker.place] == 0 and not self._listening():
+            return  # none has ever started: `run` says so
         logger.error("worker %d (process %d) has ended with status %s", worker.number, worker.process.pid, status)
         await self._replace(worker)
 
@@ -282,7 +282,7 @@ class Supervisor:
                 try:
                     await self._all_ready([new])
                 except WorkerFailed as error:
-                    logger.error("the workers stay as they are: %s", error)  # noqa: TRY400 (the error says all)
+                    logger.error("the workers stay as they are: %s", error)
                     self._tell(new, signal.SIGKILL)
                     break
                 self._tell(old, signal.SIGTERM)

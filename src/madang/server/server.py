@@ -253,10 +253,9 @@ class Server(NamespaceOperators, HandlerRegistry, EventOwner, Hosted):
         New ones may still come; a server that is about to stop gets none if it listens no more.
 
         Args:
-            over: seconds until the last one is sent away.
+            over: seconds that this may take.
         """
-        self._engine.send_away(over)
-        await asyncio.sleep(over)
+        await asyncio.sleep(self._engine.send_away(over))
 
     async def close(self) -> None:
         """Close all clients; handlers that run have `shutdown_timeout` seconds to end.
