@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ async def test_a_worker_that_dies_is_replaced(how: str):
 
 
 async def test_exchange_under_load():
-    """SIGHUP replaces all workers, one by one: no attempt to connect is refused meanwhile, and all are new in the end."""
+    """SIGHUP replaces all workers, one by one; no attempt to connect is refused meanwhile."""
     async with crew(workers=2) as workers:
         old = workers.workers()
         done = asyncio.Event()
@@ -91,7 +92,7 @@ async def retrying(come_and_go: Any) -> None:
 
 
 async def test_new_code_comes_with_the_exchange(tmp_path: Path):
-    """Each worker is the program run again, so SIGHUP brings what has been written since; a broken one changes nothing."""
+    """Each worker is the program run again, so SIGHUP brings what was written since; a broken one changes nothing."""
     broken = tmp_path / "broken"
     async with crew(workers=2, broken_if=str(broken)) as workers:
         before_it = workers.workers()
@@ -188,7 +189,7 @@ async def test_drain():
         assert await workers.end() == 0
         await until(lambda: len(moments) == len(clients), "the end of all clients")
         assert moments[-1] - moments[0] > 0.5
-        assert max(b - a for a, b in zip(moments, moments[1:], strict=False)) < 1.5
+        assert max(b - a for a, b in pairwise(moments)) < 1.5
         for client in clients:
             await client.close()
 

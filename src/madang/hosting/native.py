@@ -229,7 +229,7 @@ def run(hosted: Hosted, /, *, host: str = "127.0.0.1", port: int = 3000, **optio
         options.pop("on_start", None)
         options["assignment"] = told
     elif workers is not None or reload:
-        supervise_native(hosted, host, port, workers or 1, reload, options)
+        supervise_native(hosted, host, port, 1 if workers is None else workers, reload, options)
         return
     factory = _config(hosted, host, port, None, {}).get_loop_factory()
     with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=factory) as runner:
