@@ -13,6 +13,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from os import urandom
+from random import random
 from typing import Any, ClassVar, TypeVar, Unpack, cast
 
 import orjson
@@ -78,6 +79,8 @@ class Engine(Listeners, Hosted):
         }
         self._open_facts = b"," + orjson.dumps(facts)[1:]
         self.closing = False
+        self.id_mark = ""
+        """What the id of each session begins with: the mark of the worker that it belongs to."""
 
     @property
     def engine(self) -> Engine:
@@ -339,6 +342,23 @@ class Engine(Listeners, Hosted):
         """Close all sessions."""
         self.close_sessions()
 
+    def send_away(self, over: float) -> float:
+        """Close all sessions that there are, each at a random moment, so that not all clients come back at once.
+
+        Args:
+            over: seconds that this may take.
+
+        Returns:
+            Seconds until the last one is closed.
+        """
+        assert self._clock is not None
+        last = 0.0
+        for session in self.sessions.values():
+            delay = over * random()
+            last = max(last, delay)
+            self._clock.call_later(delay, _send_away, session)
+        return last
+
     def close_sessions(self) -> None:
         """Close all sessions; a host does so when it stops."""
         self.closing = True
@@ -415,7 +435,7 @@ class Engine(Listeners, Hosted):
             logger.exception("generate_id failed")
             raise HandshakeError(3, context={"name": "ID_GENERATION_ERROR", "error": error}) from error
         self._refuse_if_closing()
-        return chosen
+        return self.id_mark + chosen
 
     def _new_id(self, request: Request) -> str:
         """The id of a session that the user's hooks, if there are any, let in."""
@@ -457,7 +477,13 @@ class Engine(Listeners, Hosted):
 
     def _generate_id(self) -> str:
         """20 URL-safe characters: 12 random bytes and a counter that keeps them distinct."""
-        return urlsafe_b64encode(urandom(12) + (next(self._counter) & 0xFFFFFF).to_bytes(3, "big")).decode()
+        number = next(self._counter) & 0xFFFFFF
+        return self.id_mark + urlsafe_b64encode(urandom(12) + number.to_bytes(3, "big")).decode()
+
+
+def _send_away(session: Session) -> None:
+    if session.open:
+        session.close(SERVER_SHUTTING_DOWN)
 
 
 def _drop(_: Any) -> None:

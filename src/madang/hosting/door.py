@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 
 from .http import EngineHttp
 from .ordinary import Ordinary
-from .site import Headers, Site, remote_of
+from .site import MAX_HEAD, Headers, Site, remote_of
 from .upgrading import receive_handshake
 
 _IS_PLAIN: Final = re.compile(
@@ -28,9 +28,13 @@ _IS_UPGRADE: Final = re.compile(rb"\r\nupgrade:[ \t]*websocket[ \t]*\r\n", re.IG
 
 
 class Door(asyncio.Protocol):
-    """A connection of which it is not known yet what it will be; uvicorn makes it."""
+    """A connection of which it is not known yet what it will be; uvicorn makes it.
 
-    __slots__ = ("_site", "transport")
+    Attributes:
+        remote: the client's address, for a connection that another worker has handed over.
+    """
+
+    __slots__ = ("_begun", "_site", "remote", "transport")
 
     def __init__(
         self,
@@ -46,6 +50,8 @@ class Door(asyncio.Protocol):
             site = Site(config, server_state, app_state, _loop or asyncio.get_running_loop())
             server_state.__dict__["site"] = site
         self._site = site
+        self._begun = b""
+        self.remote: tuple[str, int] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # pyright: ignore
         """A connection was accepted; one that slipped in while the server stops is let go at once."""
@@ -60,16 +66,25 @@ class Door(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """The first bytes."""
         site = self._site
+        if site.handover is not None:
+            data = self._begun + data
+            if b"\r\n" not in data and len(data) < MAX_HEAD:  # which worker it is for stands in the first line
+                self._begun = data
+                return
+            self._begun = b""
         self._leave()
+        remote = self.remote or remote_of(self.transport)
+        if site.handover is not None and site.handed_over(self.transport, data, remote):
+            return
         if site.engine is not None and data.startswith(site.openings) and site.config.limit_concurrency is None:
             end = data.find(b"\r\n\r\n")
             if end > 0 and data.startswith(b"G") and _IS_UPGRADE(data, 0, end + 4) and _IS_PLAIN(data[: end + 2]):
                 target, headers = _read_head(data[:end])
-                request = site.request(remote_of(self.transport), "GET", target, headers)
+                request = site.request(remote, "GET", target, headers)
                 receive_handshake(site.engine, self.transport, request, data[end + 4 :])
                 return
         ours = site.direct and data.startswith(site.openings)
-        protocol: Any = EngineHttp(site) if ours else Ordinary(site)
+        protocol: Any = EngineHttp(site, remote) if ours else Ordinary(site, remote)
         protocol.connection_made(self.transport)
         self.transport.set_protocol(protocol)
         protocol.data_received(data)
@@ -91,6 +106,24 @@ class Door(asyncio.Protocol):
         site.connections.discard(self)
         if site.engine is not None:
             site.heads.discard(self)
+
+
+class HandedOver(Door):
+    """A connection that another worker has handed over, with what it has read of it."""
+
+    __slots__ = ("_given",)
+
+    def give(self, data: bytes, remote: tuple[str, int] | None) -> HandedOver:
+        """What has been read already, and where the client is."""
+        self._given = data
+        self.remote = remote
+        return self
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # pyright: ignore
+        """It is here; what has been read comes before what is still to be read."""
+        super().connection_made(transport)
+        if not transport.is_closing():
+            self.data_received(self._given)
 
 
 def _read_head(head: bytes) -> tuple[bytes, Headers]:

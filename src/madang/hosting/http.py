@@ -18,7 +18,7 @@ from ..engine.engine import Engine
 from ..engine.http import Exchange, Response, writable
 from ..tasks import start_eagerly
 from .ordinary import Ordinary
-from .site import MAX_HEAD, TOO_LARGE_HEAD, Headers, Site, remote_of
+from .site import MAX_HEAD, TOO_LARGE_HEAD, Headers, Site
 from .upgrading import receive_handshake
 
 logger = logging.getLogger("madang.hosting")
@@ -77,9 +77,11 @@ class EngineHttp(asyncio.Protocol):
 
     Args:
         site: what the connections of the server share.
+        remote: the client's address.
     """
 
     __slots__ = (
+        "_begun",
         "_closing",
         "_coming",
         "_current",
@@ -94,7 +96,7 @@ class EngineHttp(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, remote: tuple[str, int] | None) -> None:
         assert site.engine is not None
         self._site = site
         self._engine: Engine = site.engine
@@ -106,20 +108,29 @@ class EngineHttp(asyncio.Protocol):
         self._head_waits = False
         self._served = False
         self._closing = False
-        self._remote: tuple[str, int] | None = None
+        self._begun = b""
+        self._remote = remote
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # pyright: ignore
         """The door hands the connection over."""
         self.transport = transport
-        self._remote = remote_of(transport)
         self._site.connections.add(self)
         self._site.idle.add(self)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of requests."""
-        if self._coming is None and self._current is None and not data.startswith(self._site.openings):
+        between = self._coming is None and self._current is None
+        if between and self._site.handover is not None:
+            data = self._begun + data
+            self._begun = data if b"\r\n" not in data and len(data) < MAX_HEAD else b""
+            if self._begun:
+                return
+            if self._site.handed_over(self.transport, data, self._remote):
+                self._leave()
+                return
+        if between and not data.startswith(self._site.openings):
             self._leave()
-            ordinary = Ordinary(self._site)
+            ordinary = Ordinary(self._site, self._remote)
             ordinary.connection_made(self.transport)
             self.transport.set_protocol(ordinary)
             ordinary.data_received(data)

@@ -17,9 +17,13 @@ from uvicorn.importer import ImportFromStringError, import_from_string
 from ..engine.host import Hosted
 from ..errors import OptionError
 from .asgi import ASGIApp
-from .door import Door
+from .door import Door, HandedOver
+from .handover import Handover, mark_of
+from .reloading import changes
 from .runtime import Runtime, started
 from .site import State
+from .supervisor import supervise
+from .worker import Assignment, Line, assignment
 
 logger = logging.getLogger("madang.hosting")
 
@@ -32,13 +36,25 @@ _CLOSE_HANDSHAKES: Final = 2.5
 class _Server(uvicorn.Server):
     """uvicorn's server; closes the clients first when it stops, and leaves signals alone if told so."""
 
-    def __init__(self, config: uvicorn.Config, hosted: Hosted, *, signals: bool) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        hosted: Hosted,
+        *,
+        signals: bool,
+        assignment: Assignment | None = None,
+        drain: float = 0.0,
+    ) -> None:
         super().__init__(config)
         self.server_state: State = State()
+        self._assignment = assignment
+        self._drain = drain
+        self._line: Line | None = None
         self._hosted = hosted
         self._signals = signals
         self.ready = asyncio.Event()
         self._exit = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self.runtime: Runtime | None = None
 
@@ -55,6 +71,8 @@ class _Server(uvicorn.Server):
         self.force_exit = self.should_exit
         self.stop()
         self._loop.call_soon_threadsafe(self._exit.set)  # wakes the loop
+        if self.force_exit:
+            self._loop.call_soon_threadsafe(self._hurry.set)
 
     def stop(self) -> None:
         """End `main_loop`."""
@@ -68,15 +86,42 @@ class _Server(uvicorn.Server):
                 await asyncio.wait_for(self._exit.wait(), 1.0)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self.runtime = started(self._hosted.engine)
+        engine = self._hosted.engine
+        self.runtime = started(engine)
+        assignment = self._assignment
+        if assignment is not None:
+            engine.id_mark = mark_of(assignment.number)
+            self.server_state.handover = Handover(assignment.place, assignment.number)
+            self.server_state.handover.listen(self._accept)
         await super().startup(sockets)
+        if assignment is not None:
+            self._line = Line(assignment.control, self.stop)
+            self._line.ready()
         self.ready.set()
 
+    def _accept(
+        self, connection: socket.socket, data: bytes, remote: tuple[str, int] | None
+    ) -> asyncio.Task[tuple[asyncio.Transport, asyncio.BaseProtocol]]:
+        """Take a connection that another worker hands over."""
+        door = HandedOver(self.config, self.server_state, self.lifespan.state).give(data, remote)
+        loop = asyncio.get_running_loop()
+        return loop.create_task(loop.connect_accepted_socket(lambda: door, connection))
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self.server_state.stopping = True
         for server in self.servers:
             server.close()
+        handover = self.server_state.handover
+        if self._drain and not self.force_exit:
+            if handover is not None:
+                handover.leaving = True
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), self._hosted.engine.send_away(self._drain))
+        self.server_state.stopping = True
         await self._hosted.close()
+        if handover is not None:
+            await handover.close()
+        if self._line is not None:
+            self._line.close()
         if self.runtime is not None and not self.force_exit:
             await self.runtime.connections_closed(_CLOSE_HANDSHAKES)
         await super().shutdown(sockets)
@@ -99,8 +144,7 @@ class _Running:
     @property
     def url(self) -> str:
         """The address; a listener on all interfaces is named by localhost."""
-        host: str = {"0.0.0.0": "localhost", "::": "localhost"}.get(self.host, self.host)
-        return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+        return _url(self.scheme, self.host, self.port)
 
     async def stop(self) -> None:
         """Close all clients, then the server."""
@@ -108,8 +152,13 @@ class _Running:
         await self._task
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """A bound socket.
+def _url(scheme: str, host: str, port: int) -> str:
+    named = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, host)
+    return f"{scheme}://{f'[{named}]' if ':' in named else named}:{port}"
+
+
+def _listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A bound socket; a shared one is one of several that are bound to the same port.
 
     Raises:
         OSError: the address is taken or not ours; the message says which.
@@ -119,6 +168,8 @@ def _listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared and hasattr(socket, "SO_REUSEPORT"):
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((host, port))
     except OSError as error:
         listener.close()
@@ -128,9 +179,12 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _config(hosted: Hosted, host: str, port: int, other: Any, options: dict[str, Any]) -> uvicorn.Config:
-    for name in ("workers", "reload", "uds", "fd"):
+    for name in ("workers", "reload"):
         if options.get(name) not in (None, False, 1):
-            raise OptionError(f"{name}: the native host serves one host and port from one process")
+            raise OptionError(f"{name} is for io.run() and the command, which have the process to themselves")
+    for name in ("uds", "fd"):
+        if options.get(name) is not None:
+            raise OptionError(f"{name}: the native host serves one host and port")
     settings: dict[str, Any] = {
         "log_level": "warning",
         "access_log": False,
@@ -165,8 +219,18 @@ def run(hosted: Hosted, /, *, host: str = "127.0.0.1", port: int = 3000, **optio
         host: the address to listen on.
         port: the port; 0 for any free one.
         **options: `app`, another ASGI app for all other paths; `on_start`, called with a `Running`; and what
-            `uvicorn.Config` takes, such as `ssl_certfile` and `ssl_keyfile`.
+            `uvicorn.Config` takes, such as `ssl_certfile` and `ssl_keyfile`. `workers`: how many processes serve, each
+            this program run again; `reload`: whether to begin anew whenever a source file changes; `drain`: seconds in
+            which a server that stops sends its clients away, a few at a time.
     """
+    workers, reload = options.pop("workers", None), options.pop("reload", False)
+    told = assignment()
+    if told is not None:
+        options.pop("on_start", None)
+        options["assignment"] = told
+    elif workers is not None or reload:
+        supervise_native(hosted, host, port, 1 if workers is None else workers, reload, options)
+        return
     factory = _config(hosted, host, port, None, {}).get_loop_factory()
     with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=factory) as runner:
         runner.run(_serve(hosted, host, port, options, own_process=True))
@@ -202,9 +266,11 @@ async def _launch(
     hosted: Hosted, host: str, port: int, options: dict[str, Any], *, signals: bool
 ) -> tuple[_Running, asyncio.Task[None]]:
     settings = dict(options)
+    told: Assignment | None = settings.pop("assignment", None)
+    drain = _seconds("drain", settings.pop("drain", 0.0))
     config = _config(hosted, host, port, settings.pop("app", None), settings)
-    listener = _listen(host, port)
-    server = _Server(config, hosted, signals=signals)
+    listener = socket.socket(fileno=told.listener) if told is not None else _listen(host, port)
+    server = _Server(config, hosted, signals=signals, assignment=told, drain=drain)
     task = asyncio.create_task(server.serve([listener]))
     ready = asyncio.create_task(server.ready.wait())
     try:
@@ -216,6 +282,29 @@ async def _launch(
         task.result()
         raise RuntimeError("the server did not start; the application's start-up has failed")
     return _Running(server, task, listener), task
+
+
+def supervise_native(hosted: Hosted, host: str, port: int, workers: int, reload: bool, options: dict[str, Any]) -> None:
+    """Be the supervisor of several workers that serve with these options."""
+    settings = dict(options)
+    on_start = settings.pop("on_start", None)
+    drain = _seconds("drain", settings.pop("drain", 0.0))
+    config = _config(hosted, host, port, settings.pop("app", None), settings)
+    scheme = "https" if config.is_ssl else "http"
+    supervise(
+        lambda known: _listen(host, port or known, shared=True),
+        lambda listener: _url(scheme, *listener.getsockname()[:2]),
+        workers,
+        drain=drain,
+        watch=changes() if reload else None,
+        on_start=on_start,
+    )
+
+
+def _seconds(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise OptionError(f"{name} must be a number of seconds, 0 or above, not {value!r}")
+    return float(value)
 
 
 def _tame_collector() -> None:

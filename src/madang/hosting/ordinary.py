@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from .site import MAX_HEAD, TOO_LARGE_HEAD, Site, remote_of
+from .site import MAX_HEAD, TOO_LARGE_HEAD, Site
 from .upgrading import receive_handshake
 
 
 class Ordinary(HttpToolsProtocol):
     """A connection that is uvicorn's; the head of a request is bounded in size and time."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, remote: tuple[str, int] | None) -> None:
         super().__init__(site.config, site.state, site.app_state, site.loop)
         self._site = site
         self._head_size: int | None = None
+        self._remote = remote
+        self._within = False  # a request that is not here wholly
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # pyright: ignore
+        """The door hands the connection over."""
+        super().connection_made(transport)
+        if self.client is None:
+            self.client = self._remote
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
+        if self._is_between() and self._site.handed_over(self.transport, data, self._remote):
+            self.connections.discard(self)
+            self._head_is_here()
+            self.parser = None  # type: ignore[assignment]  # it refers to us
+            return
         super().data_received(data)
         if self._head_size is not None and not self.transport.is_closing():
             self._head_size += len(data)
@@ -46,6 +60,7 @@ class Ordinary(HttpToolsProtocol):
         if self._site.engine is not None:
             self._site.heads.add(self)
         self._head_size = 0
+        self._within = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -53,6 +68,16 @@ class Ordinary(HttpToolsProtocol):
         self._head_size = None
         self._head_is_here()
         super().on_headers_complete()
+
+    def _is_between(self) -> bool:
+        """Whether what comes next is the beginning of a request."""
+        cycle: Any = self.cycle
+        return not self._within and (cycle is None or cycle.response_complete)
+
+    def on_message_complete(self) -> None:
+        """A request is here wholly."""
+        self._within = False
+        super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:
         """uvicorn's parser has found a WebSocket handshake."""
@@ -70,5 +95,5 @@ class Ordinary(HttpToolsProtocol):
         self.connections.discard(self)
         self._head_is_here()
         self.parser = None  # type: ignore[assignment]  # it refers to us
-        request = site.request(remote_of(self.transport), "GET", self.url, self.headers)
+        request = site.request(self._remote, "GET", self.url, self.headers)
         receive_handshake(site.engine, self.transport, request, b"")

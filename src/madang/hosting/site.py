@@ -16,6 +16,7 @@ from ..engine.host import Hosted
 from ..engine.http import Request
 from ..engine.timetable import Lane
 from .asgi import ASGIApp
+from .handover import Handover
 from .runtime import runtime_of
 
 MAX_HEAD: Final = 64 * 1024
@@ -32,6 +33,8 @@ class State(ServerState):
     """uvicorn's state of a server, and whether it is on its way out."""
 
     stopping = False
+    handover: Handover | None = None
+    """How connections come to other workers, if there are any."""
 
 
 class Site:
@@ -42,6 +45,7 @@ class Site:
         direct: whether requests for the engine need not pass an application around it, or uvicorn's access log.
         path: the engine's path.
         idle: connections that keep alive with nothing to do.
+        handover: how connections come to other workers, or None.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class Site:
         self.path = self.engine.options.path.encode() if self.engine is not None else b""
         plain = config.limit_concurrency is None and not config.root_path and not config.access_log
         self.direct = plain and is_outermost
+        self.handover: Handover | None = getattr(state, "handover", None)
         self.openings = tuple(method + self.path for method in _METHODS)
         self._trust = _forwarded_by(config) if config.proxy_headers else None
         self._defaults: Headers = []
@@ -71,6 +76,14 @@ class Site:
     def stopping(self) -> bool:
         """Whether the server is on its way out."""
         return getattr(self.state, "stopping", False)
+
+    def handed_over(self, transport: asyncio.Transport, data: bytes, remote: tuple[str, int] | None) -> bool:
+        """Whether a request belongs to another worker, which has the connection now."""
+        handover = self.handover
+        if handover is None or not data.startswith(self.openings):
+            return False
+        owner = handover.owner(data)
+        return owner is not None and handover.give(owner, transport, data, remote)
 
     def request(self, remote: tuple[str, int] | None, method: str, target: bytes, headers: Headers) -> Request:
         """A request as the engine sees it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import re
@@ -245,6 +246,16 @@ class Server(NamespaceOperators, HandlerRegistry, EventOwner, Hosted):
     def generate_socket_id(self) -> str:
         """20 URL-safe characters, unlike the session's id, which stays a secret."""
         return urlsafe_b64encode(urandom(12) + (next(self._counter) & 0xFFFFFF).to_bytes(3, "big")).decode()
+
+    async def drain(self, over: float = 30.0) -> None:
+        """Send all clients away, each at a random moment, so that they do not come to other servers all at once.
+
+        New ones may still come; a server that is about to stop gets none if it listens no more.
+
+        Args:
+            over: seconds that this may take.
+        """
+        await asyncio.sleep(self._engine.send_away(over))
 
     async def close(self) -> None:
         """Close all clients; handlers that run have `shutdown_timeout` seconds to end.

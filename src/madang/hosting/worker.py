@@ -1,0 +1,82 @@
+"""One of several workers: what the supervisor has told this process, and what it tells back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+VARIABLE: Final = "MADANG_WORKER"
+"""The environment variable in which a worker finds its `Assignment`."""
+
+READY: Final = b"ready\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a worker is told.
+
+    Attributes:
+        number: which worker it is, among all that live.
+        listener: the descriptor of the socket that it accepts connections from.
+        control: the descriptor of its line to the supervisor.
+        folder: where the workers' local sockets are.
+    """
+
+    number: int
+    listener: int
+    control: int
+    folder: str
+
+    def environment(self) -> dict[str, str]:
+        """The variable that hands it to a new process."""
+        return {VARIABLE: json.dumps(asdict(self))}
+
+    @property
+    def place(self) -> Path:
+        """`folder` as a path."""
+        return Path(self.folder)
+
+
+def assignment() -> Assignment | None:
+    """What the supervisor has told this process, once; None for a process that is no worker."""
+    told = os.environ.pop(VARIABLE, None)  # not for processes that the application starts
+    return Assignment(**json.loads(told)) if told is not None else None
+
+
+class Line:
+    """A worker's line to its supervisor, which ends with the supervisor.
+
+    Args:
+        descriptor: of the socket.
+        ended: called when the supervisor has gone.
+    """
+
+    def __init__(self, descriptor: int, ended: Callable[[], object]) -> None:
+        self._socket = socket.socket(fileno=descriptor)
+        self._socket.setblocking(False)
+        self._ended = ended
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._socket.fileno(), self._readable)
+
+    def ready(self) -> None:
+        """Tell that this worker accepts connections."""
+        with suppress(OSError):
+            self._socket.send(READY)
+
+    def _readable(self) -> None:
+        with suppress(BlockingIOError, InterruptedError):
+            if not self._socket.recv(1024):
+                self._loop.remove_reader(self._socket.fileno())
+                self._ended()
+
+    def close(self) -> None:
+        """Hang up."""
+        self._loop.remove_reader(self._socket.fileno())
+        self._socket.close()
