@@ -1,0 +1,232 @@
+"""The way out: a bounded queue, and one writer that sends what has gathered in a turn of the loop as one piece."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Literal, NamedTuple
+
+from ..errors import AdapterUnavailable
+from .redis_connection import BROKEN, AbstractConnection, RedisConnector, ResponseError, backoff, command
+
+logger = logging.getLogger("madang.adapters")
+
+CHUNK: Final = 256 * 1024
+"""Bytes that are sent before the answers to them are awaited; what is lost with a connection is no more."""
+
+
+class _Waiting(NamedTuple):
+    data: bytes
+    namespace: str | None
+    """Whose message it is; None for what is no message."""
+    answer: asyncio.Future[Any] | None
+
+
+class Loss:
+    """What a namespace has lost since the connection last worked."""
+
+    __slots__ = ("lost", "reason", "since", "uncertain")
+
+    def __init__(self, reason: str) -> None:
+        self.since = time.time()
+        self.lost = 0
+        self.uncertain = 0
+        self.reason = reason
+
+
+TellLoss = Callable[[str, Loss, bool], None]
+
+
+class Publisher:
+    """Sends commands in the order in which they come, and holds them while there is no connection.
+
+    Delivery is at most once: what was written and not confirmed when a connection broke is not sent again.
+
+    Args:
+        connector: makes connections.
+        queue_limit: how many commands may wait.
+        queue_bytes: how many bytes they may have.
+        tell_loss: called with namespace, loss and whether it is over, when messages are lost.
+    """
+
+    def __init__(self, connector: RedisConnector, queue_limit: int, queue_bytes: int, tell_loss: TellLoss) -> None:
+        self._connector = connector
+        self._limit = queue_limit
+        self._bytes_limit = queue_bytes
+        self._tell_loss = tell_loss
+        self._queue: deque[_Waiting] = deque()
+        self._in_flight: list[_Waiting] = []
+        self._wake: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._losses: dict[str, Loss] = {}
+        self._closing = False
+        self.queued_bytes = 0
+        self.connected = False
+        self.published = 0
+        self.lost = 0
+
+    def __len__(self) -> int:
+        return len(self._queue) + len(self._in_flight)
+
+    # what the server calls
+
+    def publish(self, namespace: str, channel: bytes, payload: bytes) -> bool:
+        """Send a message; False if it is lost, since too much waits."""
+        if len(self) >= self._limit or self.queued_bytes + len(payload) > self._bytes_limit:
+            self._lose(namespace, 1, 0, "too much waits for Redis")
+            return False
+        self._add(_Waiting(command(b"PUBLISH", channel, payload), namespace, None))
+        return True
+
+    def ask(self, *parts: bytes) -> asyncio.Future[Any]:
+        """Send another command, after what was published before; its answer, or an `AdapterUnavailable`."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if self._closing or len(self) >= self._limit:
+            answer.set_exception(AdapterUnavailable("too much waits for Redis, or the server is closing"))
+        else:
+            self._add(_Waiting(command(*parts), None, answer))
+        return answer
+
+    def _add(self, waiting: _Waiting) -> None:
+        self._queue.append(waiting)
+        self.queued_bytes += len(waiting.data)
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def start(self) -> None:
+        """Begin to send, in the running loop."""
+        if self._task is None or self._task.done():
+            self._closing = False
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="madang Redis publisher")
+
+    async def close(self, grace: float) -> None:
+        """Send what waits, within so many seconds, and end."""
+        self._closing = True
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+        task, self._task = self._task, None
+        if task is not None:
+            await asyncio.wait((task,), timeout=grace if self.connected else 0)
+            task.cancel()
+            await asyncio.wait((task,))
+        self._fail_questions(self._queue)
+        if self._queue:
+            for waiting in self._queue:
+                if waiting.namespace is not None:
+                    self._lose(waiting.namespace, 1, 0, "the server was closed while Redis was away")
+            self._queue.clear()
+            self.queued_bytes = 0
+
+    # what the writer does
+
+    async def _run(self) -> None:
+        delays = backoff()
+        while not (self._closing and not self._queue):
+            connection: AbstractConnection | None = None
+            try:
+                connection = await self._connector.connect()
+                self.connected = True
+                delays = backoff()
+                logger.debug("publishing to Redis")
+                await self._pump(connection)
+                return
+            except BROKEN as error:
+                self._broken(error)
+            finally:
+                self.connected = False
+                if connection is not None:
+                    await connection.disconnect(nowait=True)
+            await asyncio.sleep(next(delays))
+
+    async def _pump(self, connection: AbstractConnection) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            if not self._queue:
+                self._settle_losses()
+                if self._closing:
+                    return
+                self._wake = loop.create_future()
+                await self._wake
+                self._wake = None
+                if self._queue and await connection.can_read():  # it has ended while there was nothing to say
+                    raise ConnectionResetError("Redis has closed the connection")
+                continue
+            batch = self._take()
+            async with asyncio.timeout(self._connector.timeout):
+                await connection.send_packed_command([waiting.data for waiting in batch])
+                for waiting in batch:
+                    await self._confirm(connection, waiting)
+            self._in_flight = []
+
+    def _take(self) -> list[_Waiting]:
+        size = 0
+        batch = self._in_flight = []
+        queue = self._queue
+        while queue and size < CHUNK:
+            waiting = queue.popleft()
+            size += len(waiting.data)
+            batch.append(waiting)
+        self._unconfirmed = len(batch)
+        return batch
+
+    async def _confirm(self, connection: AbstractConnection, waiting: _Waiting) -> None:
+        try:
+            answer: Any = await connection.read_response(disable_decoding=True)
+        except ResponseError as error:
+            answer = error
+        self._unconfirmed -= 1
+        self.queued_bytes -= len(waiting.data)
+        if waiting.namespace is not None:
+            if isinstance(answer, ResponseError):
+                self._lose(waiting.namespace, 1, 0, f"Redis refuses it: {answer}")
+            else:
+                self.published += 1
+        elif waiting.answer is not None and not waiting.answer.done():
+            if isinstance(answer, ResponseError):
+                waiting.answer.set_exception(AdapterUnavailable(f"Redis refuses: {answer}"))
+            else:
+                waiting.answer.set_result(answer)
+
+    def _broken(self, error: BaseException) -> None:
+        """The connection is gone, and nobody knows what Redis took of what it did not confirm."""
+        reason = f"the connection to Redis broke: {error!r}"
+        batch, self._in_flight = self._in_flight, []
+        unconfirmed = batch[len(batch) - self._unconfirmed :] if batch else []
+        for waiting in unconfirmed:
+            self.queued_bytes -= len(waiting.data)
+            if waiting.namespace is not None:
+                self._lose(waiting.namespace, 0, 1, reason)
+        self._fail_questions(unconfirmed)
+        logger.warning("%s; %d messages wait", reason, len(self._queue))
+
+    def _fail_questions(self, waiting: Any) -> None:
+        for one in waiting:
+            if one.answer is not None and not one.answer.done():
+                one.answer.set_exception(AdapterUnavailable("the connection to Redis broke"))
+
+    _unconfirmed = 0
+
+    # losses
+
+    def _lose(self, namespace: str, lost: int, uncertain: int, reason: str) -> None:
+        self.lost += lost
+        loss = self._losses.get(namespace)
+        first = loss is None
+        if loss is None:
+            loss = self._losses[namespace] = Loss(reason)
+        loss.lost += lost
+        loss.uncertain += uncertain
+        if first:
+            self._tell_loss(namespace, loss, False)
+
+    def _settle_losses(self) -> None:
+        """All that waited has left: whatever was lost, it is over."""
+        losses, self._losses = self._losses, {}
+        for namespace, loss in losses.items():
+            self._tell_loss(namespace, loss, True)
+
+
+Direction = Literal["in", "out"]
