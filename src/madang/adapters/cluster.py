@@ -46,8 +46,8 @@ class Backend(Protocol):
 
     uid: str
 
-    def open(self, receive: Callable[[ClusterMessage], None]) -> None:
-        """Begin: `receive` gets each message of another server."""
+    def open(self, receive: Callable[[ClusterMessage], None], asking: Callable[[], bool]) -> None:
+        """Begin: `receive` gets each message of another server; answers only while something is `asking`."""
         ...
 
     def publish(self, message: ClusterMessage) -> None:
@@ -121,7 +121,7 @@ class ClusterAdapter(MemoryAdapter):
         self._questions: dict[str, Question] = {}
         self._ack_questions: dict[str, AckQuestion] = {}
         self._tasks = Tasks()
-        backend.open(self._receive)
+        backend.open(self._receive, self._asking)
 
     @property
     def uid(self) -> str:
@@ -324,6 +324,9 @@ class ClusterAdapter(MemoryAdapter):
             question.alive(looking.result(), self._membership.silent)
 
     # what the others tell and ask
+
+    def _asking(self) -> bool:
+        return bool(self._questions or self._ack_questions or self._membership.silent)
 
     def _receive(self, message: ClusterMessage) -> None:
         self._membership.heard(message.uid)

@@ -7,7 +7,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ..errors import AdapterUnavailable
 from .redis_connection import BROKEN, AbstractConnection, RedisConnector, ResponseError, backoff, command
@@ -80,6 +80,12 @@ class Publisher:
             return False
         self._add(_Waiting(command(b"PUBLISH", channel, payload), namespace, None))
         return True
+
+    def refuse(self, namespace: str, reason: str) -> None:
+        """A message cannot be sent at all."""
+        self._lose(namespace, 1, 0, reason)
+        if self.connected and not self._queue:
+            self._settle_losses()
 
     def ask(self, *parts: bytes) -> asyncio.Future[Any]:
         """Send another command, after what was published before; its answer, or an `AdapterUnavailable`."""
@@ -228,5 +234,3 @@ class Publisher:
         for namespace, loss in losses.items():
             self._tell_loss(namespace, loss, True)
 
-
-Direction = Literal["in", "out"]
