@@ -16,11 +16,15 @@
     io.run(port=3000)
 """
 
-from .adapters import Adapter, MemoryAdapter
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .adapters import Adapter, AdapterContext, AdapterGap, AdapterHealth, Found, MemoryAdapter
 from .client import Client, ClientSocket, EventStream, Manager, Received, SyncClient, connect
 from .engine import CookieOptions, CorsOptions, Engine, Request, Session
 from .errors import (
     AckTimeout,
+    AdapterUnavailable,
     BufferFull,
     ConnectError,
     ConnectionFailed,
@@ -42,9 +46,24 @@ from .errors import (
 from .events import Ack, Event
 from .hosting import ASGIApp, install
 from .protocol.parser import Parser
-from .server import BroadcastOperator, Handshake, Namespace, Server, Socket
+from .server import BroadcastOperator, Handshake, Namespace, RemoteSocket, Server, Socket
+
+if TYPE_CHECKING:
+    from .adapters.emitter import Emitter as Emitter
+    from .adapters.emitter import SyncEmitter as SyncEmitter
+    from .adapters.redis_pubsub import RedisAdapter as RedisAdapter
 
 install()
+
+_WITH_REDIS = {"Emitter": "emitter", "SyncEmitter": "emitter", "RedisAdapter": "redis_pubsub"}
+
+
+def __getattr__(name: str) -> Any:
+    """What needs redis-py is imported when it is used."""
+    if name in _WITH_REDIS:
+        return getattr(import_module(f".adapters.{_WITH_REDIS[name]}", __name__), name)
+    raise AttributeError(f"module 'madang' has no attribute {name!r}")
+
 
 __version__ = "0.1.0"
 
@@ -53,6 +72,10 @@ __all__ = [
     "Ack",
     "AckTimeout",
     "Adapter",
+    "AdapterContext",
+    "AdapterGap",
+    "AdapterHealth",
+    "AdapterUnavailable",
     "BroadcastOperator",
     "BufferFull",
     "Client",
@@ -67,6 +90,7 @@ __all__ = [
     "EventError",
     "EventInvalid",
     "EventStream",
+    "Found",
     "HandlerError",
     "Handshake",
     "HandshakeError",
@@ -80,6 +104,7 @@ __all__ = [
     "PayloadTooLarge",
     "ProtocolError",
     "Received",
+    "RemoteSocket",
     "Request",
     "ReservedEventName",
     "Server",

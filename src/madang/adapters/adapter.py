@@ -113,7 +113,8 @@ class AdapterContext(Protocol):
 class Adapter(Protocol):
     """The rooms of one namespace. Every socket is in the room that has its own id as name.
 
-    What is `async` may ask other servers. All else never waits: joining, leaving and broadcasting are plain calls with every adapter.
+    What is `async` may ask other servers. All else never waits: joining, leaving and broadcasting are plain calls with
+    every adapter.
     """
 
     def add(self, sink: Any) -> None:

@@ -11,7 +11,7 @@ import logging
 import secrets
 import string
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 from ..protocol.encoded import Encoded
 from ..tasks import Tasks
@@ -330,7 +330,7 @@ class ClusterAdapter(MemoryAdapter):
 
     def _receive(self, message: ClusterMessage) -> None:
         self._membership.heard(message.uid)
-        _RECEIVERS[message.kind](self, message)
+        self._RECEIVERS[message.kind](self, message)
 
     def _on_broadcast(self, message: ClusterMessage) -> None:
         context, options = self._context, message.options
@@ -419,19 +419,18 @@ class ClusterAdapter(MemoryAdapter):
         self._tasks.cancel()
         super().close()
 
-
-_RECEIVERS: Final[dict[Kind, Callable[[ClusterAdapter, ClusterMessage], None]]] = {
-    Kind.BROADCAST: ClusterAdapter._on_broadcast,
-    Kind.SOCKETS_JOIN: ClusterAdapter._on_join,
-    Kind.SOCKETS_LEAVE: ClusterAdapter._on_leave,
-    Kind.DISCONNECT_SOCKETS: ClusterAdapter._on_disconnect,
-    Kind.FETCH_SOCKETS: ClusterAdapter._on_fetch,
-    Kind.FETCH_SOCKETS_RESPONSE: ClusterAdapter._on_answer,
-    Kind.SERVER_SIDE_EMIT: ClusterAdapter._on_server_side_emit,
-    Kind.SERVER_SIDE_EMIT_RESPONSE: ClusterAdapter._on_answer,
-    Kind.BROADCAST_CLIENT_COUNT: ClusterAdapter._on_client_count,
-    Kind.BROADCAST_ACK: ClusterAdapter._on_client_ack,
-    Kind.ALL_ROOMS: ClusterAdapter._on_all_rooms,
-    Kind.ALL_ROOMS_RESPONSE: ClusterAdapter._on_answer,
-    Kind.SOCKET_IDS: ClusterAdapter._on_socket_ids,
-}
+    _RECEIVERS: ClassVar[dict[Kind, Callable[[Any, ClusterMessage], None]]] = {
+        Kind.BROADCAST: _on_broadcast,
+        Kind.SOCKETS_JOIN: _on_join,
+        Kind.SOCKETS_LEAVE: _on_leave,
+        Kind.DISCONNECT_SOCKETS: _on_disconnect,
+        Kind.FETCH_SOCKETS: _on_fetch,
+        Kind.FETCH_SOCKETS_RESPONSE: _on_answer,
+        Kind.SERVER_SIDE_EMIT: _on_server_side_emit,
+        Kind.SERVER_SIDE_EMIT_RESPONSE: _on_answer,
+        Kind.BROADCAST_CLIENT_COUNT: _on_client_count,
+        Kind.BROADCAST_ACK: _on_client_ack,
+        Kind.ALL_ROOMS: _on_all_rooms,
+        Kind.ALL_ROOMS_RESPONSE: _on_answer,
+        Kind.SOCKET_IDS: _on_socket_ids,
+    }

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from ..errors import OptionError
 
 try:
-    from redis.asyncio.connection import AbstractConnection, ConnectionPool
+    from redis.asyncio.connection import ConnectionPool
     from redis.exceptions import RedisError, ResponseError
 except ImportError:
     raise OptionError("a cluster over Redis needs redis-py: pip install 'madang[redis]'") from None
 
-__all__ = ["BROKEN", "AbstractConnection", "ResponseError", "RedisConnector", "backoff", "command", "split_url"]
+__all__ = ["BROKEN", "RedisConnection", "RedisConnector", "ResponseError", "backoff", "command", "split_url"]
 
 BROKEN: Final = (RedisError, OSError, TimeoutError, EOFError, ValueError)
 """What means that a connection is of no more use; the last for a server that does not speak Redis's protocol."""
@@ -52,6 +52,30 @@ def split_url(url: str) -> tuple[str, dict[str, str]]:
     return urlunsplit(parts._replace(query="")), query
 
 
+class RedisConnection(Protocol):
+    """What is used of redis-py's connections."""
+
+    async def connect(self) -> None:
+        """Connect, and say who we are."""
+        ...
+
+    async def disconnect(self, nowait: bool = False) -> None:
+        """End; with `nowait`, without waiting for the other side."""
+        ...
+
+    async def can_read(self) -> bool:
+        """Whether something can be read, be it that the connection has ended."""
+        ...
+
+    async def send_packed_command(self, command: list[bytes]) -> None:
+        """Write commands."""
+        ...
+
+    async def read_response(self, disable_decoding: bool = False) -> Any:
+        """The next answer, in bytes."""
+        ...
+
+
 class RedisConnector:
     """Makes connections to one Redis.
 
@@ -63,27 +87,27 @@ class RedisConnector:
         OptionError: the URL cannot be understood.
     """
 
-    __slots__ = ("_pool", "timeout")
+    __slots__ = ("_make", "timeout")
 
     def __init__(self, url: str, timeout: float) -> None:
         plain, query = split_url(url)
         self.timeout = timeout
         given = f"{plain}?{urlencode(query)}" if query else plain
         try:
-            self._pool: ConnectionPool[Any] = ConnectionPool.from_url(
-                given, protocol=2, socket_timeout=None, socket_connect_timeout=timeout, retry=None
-            )
-            self._pool.make_connection()
+            from_url: Any = ConnectionPool.from_url  # pyright: ignore[reportUnknownMemberType]
+            pool = from_url(given, protocol=2, socket_timeout=None, socket_connect_timeout=timeout)
+            self._make: Callable[[], RedisConnection] = pool.make_connection
+            self._make()
         except (ValueError, TypeError) as error:
             raise OptionError(f"{url!r} cannot be understood: {error}") from None
 
-    async def connect(self) -> AbstractConnection:
+    async def connect(self) -> RedisConnection:
         """A new connection.
 
         Raises:
             RedisError: no connection; one of `BROKEN`.
         """
-        connection = self._pool.make_connection()
+        connection = self._make()
         try:
             async with asyncio.timeout(self.timeout):
                 await connection.connect()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from ..errors import AdapterUnavailable
-from .redis_connection import BROKEN, AbstractConnection, RedisConnector, ResponseError, backoff, command
+from .redis_connection import BROKEN, RedisConnection, RedisConnector, ResponseError, backoff, command
 
 logger = logging.getLogger("madang.adapters")
 
@@ -131,7 +131,7 @@ class Publisher:
     async def _run(self) -> None:
         delays = backoff()
         while not (self._closing and not self._queue):
-            connection: AbstractConnection | None = None
+            connection: RedisConnection | None = None
             try:
                 connection = await self._connector.connect()
                 self.connected = True
@@ -147,7 +147,7 @@ class Publisher:
                     await connection.disconnect(nowait=True)
             await asyncio.sleep(next(delays))
 
-    async def _pump(self, connection: AbstractConnection) -> None:
+    async def _pump(self, connection: RedisConnection) -> None:
         loop = asyncio.get_running_loop()
         while True:
             if not self._queue:
@@ -178,7 +178,7 @@ class Publisher:
         self._unconfirmed = len(batch)
         return batch
 
-    async def _confirm(self, connection: AbstractConnection, waiting: _Waiting) -> None:
+    async def _confirm(self, connection: RedisConnection, waiting: _Waiting) -> None:
         try:
             answer: Any = await connection.read_response(disable_decoding=True)
         except ResponseError as error:
@@ -233,4 +233,3 @@ class Publisher:
         losses, self._losses = self._losses, {}
         for namespace, loss in losses.items():
             self._tell_loss(namespace, loss, True)
-

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from .redis_connection import BROKEN, AbstractConnection, RedisConnector, backoff, command
+from .redis_connection import BROKEN, RedisConnection, RedisConnector, backoff, command
 
 logger = logging.getLogger("madang.adapters")
 
@@ -103,7 +103,7 @@ class Subscriber:
     async def _run(self) -> None:
         delays = backoff()
         while True:
-            connection: AbstractConnection | None = None
+            connection: RedisConnection | None = None
             try:
                 connection = await self._connector.connect()
                 await self._serve(connection)
@@ -127,7 +127,7 @@ class Subscriber:
         self._marked.clear()
         logger.warning("%s; messages of other servers may be missed", reason)
 
-    async def _serve(self, connection: AbstractConnection) -> None:
+    async def _serve(self, connection: RedisConnection) -> None:
         self._dirty = {*self._handlers, *self._patterns}
         tasks = [asyncio.ensure_future(self._read(connection)), asyncio.ensure_future(self._keep(connection))]
         try:
@@ -140,7 +140,7 @@ class Subscriber:
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise error
 
-    async def _keep(self, connection: AbstractConnection) -> None:
+    async def _keep(self, connection: RedisConnection) -> None:
         """Send what changes, and see that the connection lives."""
         assert self._changed is not None
         patience = self._connector.timeout / 2
@@ -189,26 +189,27 @@ class Subscriber:
         self._marked[mark] = waiting
         return command(b"PING", mark)
 
-    async def _read(self, connection: AbstractConnection) -> None:
+    async def _read(self, connection: RedisConnection) -> None:
         handled = 0
         while True:
             message: Any = await connection.read_response(disable_decoding=True)
             self._heard = True
-            kind = message[0] if isinstance(message, list) else b"pong"
+            parts: Any = message if isinstance(message, list) else (b"pong", message)  # pyright: ignore[reportUnknownVariableType]
+            kind = parts[0]
             if kind == b"message":
-                handler = self._handlers.get(message[1])
+                handler = self._handlers.get(parts[1])
                 if handler is not None:
-                    handler(message[2])
+                    handler(parts[2])
                 else:
                     self.unwanted += 1
             elif kind == b"pmessage":
-                on_pattern = self._patterns.get(message[1])
+                on_pattern = self._patterns.get(parts[1])
                 if on_pattern is not None:
-                    on_pattern(message[2], message[3])
+                    on_pattern(parts[2], parts[3])
                 else:
                     self.unwanted += 1
             elif kind == b"pong":
-                self._confirmed(message[1] if isinstance(message, list) else message)
+                self._confirmed(parts[1])
             handled += 1
             if handled % TURN == 0:
                 await asyncio.sleep(0)

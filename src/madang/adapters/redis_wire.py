@@ -1,9 +1,9 @@
 """What goes over Redis, byte for byte as `@socket.io/redis-adapter` and `@socket.io/redis-emitter` have it.
 
 A broadcast is MessagePack, ``[uid, {type, data, nsp}, {rooms, except, flags}]``, on ``<key>#<nsp>#`` or, if it is for
-one room, on ``<key>#<nsp>#<room>#``. A request is JSON on ``<key>-request#<nsp>#``, or MessagePack if it holds a packet;
-an answer goes to ``<key>-response#<nsp>#``, or that and ``<uid>#``. What other servers sent is checked here: nothing but
-`PacketError` is raised for it.
+one room, on ``<key>#<nsp>#<room>#``. A request is JSON on ``<key>-request#<nsp>#``, or MessagePack if it holds a
+packet; an answer goes to ``<key>-response#<nsp>#``, or that and ``<uid>#``. What other servers sent is checked here:
+nothing but `PacketError` is raised for it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Flags(msgspec.Struct):
 
 class _Options(msgspec.Struct):
     rooms: list[str | int | float | None] = []
-    except_: list[str | int | float | None] = msgspec.field(name="except", default_factory=list)
+    except_: list[str | int | float | None] = msgspec.field(name="except", default=[])
     flags: _Flags | None = None
 
 
@@ -143,9 +143,9 @@ def pack(value: Any) -> bytes:
 def _within_javascript(value: Any) -> Any:
     """What JSON can carry and MessagePack cannot, as JavaScript would read it: large numbers, lone surrogates."""
     if isinstance(value, list):
-        return [_within_javascript(item) for item in cast("list[Any]", value)]
+        return [_within_javascript(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
     if isinstance(value, dict):
-        parts = cast("dict[Any, Any]", value).items()
+        parts: Any = value.items()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
         return {_within_javascript(key): _within_javascript(item) for key, item in parts}
     if isinstance(value, str):
         return value.encode(errors="replace").decode()
@@ -249,7 +249,9 @@ def _decode(payload: bytes, json: msgspec.json.Decoder[T], packed: msgspec.msgpa
 
 def _rooms(rooms: Iterable[Any]) -> frozenset[Room]:
     """Numbers of JavaScript that are whole are whole here; what is no room stays, and has no members."""
-    return frozenset(int(room) if isinstance(room, float) and room.is_integer() else room for room in rooms)
+    whole: Iterable[Any] = (int(room) if isinstance(room, float) and room.is_integer() else room for room in rooms)
+    rooms_there: frozenset[Any] = frozenset(whole)
+    return rooms_there
 
 
 def _event(packet: _Packet, namespace: str) -> list[Any]:

@@ -14,7 +14,7 @@ from .messages import AdapterHealth
 class AdapterSource(Protocol):
     """Makes the adapters of one server, and holds what they share; it starts and ends with the server."""
 
-    def make(self, context: AdapterContext) -> Adapter:
+    def make(self, context: AdapterContext, /) -> Adapter:
         """The adapter of a namespace."""
         ...
 

@@ -1,4 +1,4 @@
-"""The `madang` command: ``madang run module:io`` serves a server, engine or ASGI app on the native host."""
+"""The `madang` command: ``madang run module:io`` serves a server, engine or ASGI app; ``madang emit`` tells clients."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ..engine.host import Hosted, Running
 from ..errors import MadangError
 from ..hosting.asgi import ASGIApp
 from ..hosting.native import load
+from .emit import add_parser as add_emit
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,8 +29,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    sys.path.insert(0, os.path.abspath(options.app_dir))
     try:
+        if options.run is not None:
+            options.run(options)
+            return 0
+        sys.path.insert(0, os.path.abspath(options.app_dir))
         hosted, other = _load(options.target)
         settings: dict[str, Any] = {"host": options.host, "port": options.port, "log_level": options.log_level}
         settings |= {"app": other, "on_start": _announce}
@@ -50,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"madang {version('madang')} ({kind})")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="serve a server on the native host")
+    run.set_defaults(run=None)
     run.add_argument("target", metavar="MODULE:IO", help="where the server is, such as app:io")
     run.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     run.add_argument("--port", type=int, default=3000, help="port to listen on, 0 for any free one (default 3000)")
@@ -58,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--ssl-certfile", help="certificate, for https and wss")
     run.add_argument("--ssl-keyfile", help="its key")
     run.add_argument("--forwarded-allow-ips", help="proxies whose X-Forwarded-For is believed (default: this host)")
+    add_emit(commands)
     return parser
 
 

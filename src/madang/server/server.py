@@ -103,12 +103,12 @@ class Server(NamespaceOperators, HandlerRegistry, ServerSide, EventOwner, Hosted
         return self.main.sockets
 
     @property
-    def adapter(self) -> Any:
+    def adapter(self) -> Any:  # type: ignore[override]
         """The adapter of the main namespace."""
         return self.main.adapter
 
     @property
-    def server_side(self) -> dict[str, list[Handler]]:
+    def server_side(self) -> dict[str, list[Handler]]:  # type: ignore[override]
         """Who hears what other servers send to the main namespace."""
         return self.main.server_side
 

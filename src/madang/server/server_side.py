@@ -25,22 +25,9 @@ class ServerSide:
 
     __slots__ = ()
 
-    if TYPE_CHECKING:
-
-        @property
-        def server(self) -> Server:
-            """The server."""
-            ...
-
-        @property
-        def adapter(self) -> Adapter:
-            """The adapter."""
-            ...
-
-        @property
-        def server_side(self) -> dict[str, list[Handler]]:
-            """The handlers, by event."""
-            ...
+    server: Server
+    adapter: Adapter
+    server_side: dict[str, list[Handler]]
 
     def on_server_side(self, event: str) -> Callable[[F], F]:
         """Hear what other servers of the cluster send with `server_side_emit`. A decorator.
