@@ -114,15 +114,10 @@ def _values(event: str, args: tuple[Any, ...]) -> list[Any]:
     return event_values(encoded, parser)
 
 
-class _Emitting(EmitterOperator):
-    """What both emitters have: the operators, and the choice of a namespace."""
+class EmitterNamespace(EmitterOperator):
+    """All clients of a namespace, and the servers themselves."""
 
     __slots__ = ()
-
-    def of(self, namespace: str) -> EmitterOperator:
-        """The same for another namespace; a missing slash is added."""
-        name = namespace if namespace.startswith("/") else f"/{namespace}"
-        return EmitterOperator(self._outlet, name, EVERYONE)
 
     def server_side_emit(self, event: str, *args: Any) -> None:
         """Tell the servers themselves, where `on_server_side` hears of it; no answer can come back.
@@ -133,6 +128,17 @@ class _Emitting(EmitterOperator):
         if args and callable(args[-1]):
             raise UsageError("an emitter is no server, and gets no answer")
         self._tell(Kind.SERVER_SIDE_EMIT, args=[event, *args])
+
+
+class _Emitting(EmitterNamespace):
+    """What both emitters have: the main namespace, and the choice of another."""
+
+    __slots__ = ()
+
+    def of(self, namespace: str) -> EmitterNamespace:
+        """The same for another namespace; a missing slash is added."""
+        name = namespace if namespace.startswith("/") else f"/{namespace}"
+        return EmitterNamespace(self._outlet, name, EVERYONE)
 
 
 class _Wire:

@@ -94,7 +94,7 @@ class RedisConnector:
         self.timeout = timeout
         given = f"{plain}?{urlencode(query)}" if query else plain
         try:
-            from_url: Any = ConnectionPool.from_url  # pyright: ignore[reportUnknownMemberType]
+            from_url: Any = ConnectionPool.from_url  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
             pool = from_url(given, protocol=2, socket_timeout=None, socket_connect_timeout=timeout)
             self._make: Callable[[], RedisConnection] = pool.make_connection
             self._make()
