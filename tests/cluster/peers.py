@@ -9,6 +9,7 @@ import asyncio
 import base64
 import itertools
 import json
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
@@ -179,7 +180,20 @@ class NodeServer:
         else:
             future.set_result(unpack(told["value"]))
 
+    def freeze(self) -> None:
+        """Let it do nothing, with its connections open."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End it without a word."""
+        self._process.kill()
+
     def close(self) -> None:
+        self.thaw()
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()

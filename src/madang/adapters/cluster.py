@@ -13,6 +13,7 @@ import string
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, Final, Protocol
 
+from ..errors import AdapterUnavailable
 from ..protocol.encoded import Encoded
 from ..tasks import Tasks
 from ..types import Room
@@ -253,8 +254,11 @@ class ClusterAdapter(MemoryAdapter):
 
     async def server_count(self) -> int:
         """The number of servers in the cluster."""
-        self._membership.last_count = others = await self._backend.others()
-        return others + 1
+        counting = self._backend.others()
+        if not await self._wait_for(counting, self._timeout):
+            raise AdapterUnavailable("the other servers cannot be counted at present")
+        self._membership.last_count = counting.result()
+        return counting.result() + 1
 
     async def settled(self) -> None:
         """Wait until what was done here till now has effect: joins are known to the broker, messages have left."""
@@ -296,8 +300,10 @@ class ClusterAdapter(MemoryAdapter):
                 pause = min(2 * pause, RECHECK_MAX)
                 if not over.done() and (left := deadline - loop.time()) > 0:
                     await self._look_around(question, left)
-            if not question.done.done():
-                self._membership.let_down(question.missing_nodes if question.exact else frozenset())
+            if question.missing == 0:
+                self._membership.silent.clear()
+            elif not question.done.done() and question.exact:
+                self._membership.let_down(question.missing_nodes)
         finally:
             counting.cancel()
 
@@ -307,14 +313,12 @@ class ClusterAdapter(MemoryAdapter):
             done, _ = await asyncio.wait((future,), timeout=max(timeout, 0))
             return bool(done) and not future.cancelled() and future.exception() is None
         finally:
-            future.cancel()
+            future.cancel()  # does nothing to one that is done
 
     async def _count(self, counting: asyncio.Future[int], question: Question, timeout: float) -> None:
         if await self._wait_for(counting, timeout):
             self._membership.last_count = counting.result()
         question.expect(self._membership.last_count)
-        if self._membership.silent and not question.done.done():
-            await self._look_around(question, timeout)
 
     async def _look_around(self, question: Question, timeout: float) -> None:
         """See who is still there, if that can be seen."""

@@ -6,8 +6,8 @@ from __future__ import annotations
 class Membership:
     """What is known of the other servers of a namespace.
 
-    A server that let a question run out of time is silent until something is heard from it again: later questions do
-    not wait for it, and name it among the missing.
+    A server that let a question run out of time is silent until something is heard from it again: later questions give
+    it a moment, and then name it among the missing.
 
     Attributes:
         silent: the names of the silent ones.

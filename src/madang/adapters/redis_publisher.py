@@ -59,6 +59,7 @@ class Publisher:
         self._tell_loss = tell_loss
         self._queue: deque[_Waiting] = deque()
         self._in_flight: list[_Waiting] = []
+        self._unconfirmed = 0
         self._wake: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._losses: dict[str, Loss] = {}
@@ -173,6 +174,9 @@ class Publisher:
         queue = self._queue
         while queue and size < CHUNK:
             waiting = queue.popleft()
+            if waiting.answer is not None and waiting.answer.done():  # nobody waits for it any more
+                self.queued_bytes -= len(waiting.data)
+                continue
             size += len(waiting.data)
             batch.append(waiting)
         self._unconfirmed = len(batch)
@@ -198,7 +202,7 @@ class Publisher:
 
     def _broken(self, error: BaseException) -> None:
         """The connection is gone, and nobody knows what Redis took of what it did not confirm."""
-        reason = f"the connection to Redis broke: {error!r}"
+        reason = f"the connection to Redis broke: {str(error) or repr(error)}"
         batch, self._in_flight = self._in_flight, []
         unconfirmed = batch[len(batch) - self._unconfirmed :] if batch else []
         for waiting in unconfirmed:
@@ -212,8 +216,6 @@ class Publisher:
         for one in waiting:
             if one.answer is not None and not one.answer.done():
                 one.answer.set_exception(AdapterUnavailable("the connection to Redis broke"))
-
-    _unconfirmed = 0
 
     # losses
 

@@ -302,13 +302,14 @@ def _then(asked: asyncio.Future[T], convert: Callable[[T], R]) -> asyncio.Future
     converted: asyncio.Future[R] = asked.get_loop().create_future()
 
     def done(future: asyncio.Future[Any]) -> None:
-        if converted.done():
-            future.exception()
-        elif (error := future.exception()) is not None:
+        if converted.done() or future.cancelled():
+            return
+        if (error := future.exception()) is not None:
             converted.set_exception(error)
             converted.exception()  # whoever awaits it gets it; nobody has to
         else:
             converted.set_result(convert(future.result()))
 
     asked.add_done_callback(done)
+    converted.add_done_callback(lambda future: asked.cancel() if future.cancelled() else None)
     return converted

@@ -119,7 +119,7 @@ class Subscriber:
             await asyncio.sleep(next(delays))
 
     def _broken(self, error: BaseException) -> None:
-        reason = f"the connection to Redis broke: {error!r}"
+        reason = f"the connection to Redis broke: {str(error) or repr(error)}"
         if self.connected and self._gone_since is None:
             self._gone_since = (time.time(), reason)
         for marked in self._marked.values():
