@@ -77,7 +77,7 @@ async def talks(*cluster: Member) -> None:
 
 @pytest.mark.feature("S18", "N17")
 async def test_killed_and_started_again(redis: Redis):
-    """While Redis is away local clients are served and what is for others waits; then all goes on, and a gap is told."""
+    """While Redis is away local clients are served, what is for others waits; then it goes on, and a gap is told."""
     async with members(redis) as (a, b):
         await talks(a, b)
         redis.kill()
@@ -102,7 +102,7 @@ async def test_killed_and_started_again(redis: Redis):
 
 @pytest.mark.feature("S18")
 async def test_more_than_may_wait(redis: Redis):
-    """What waits for Redis is bounded: the first messages are kept, the others counted and told, when and until when."""
+    """What waits for Redis is bounded: the first messages are kept, the others counted and told of."""
     async with members(redis, queue_limit=10) as (a, b):
         redis.kill()
         await until(lambda: not a.health.publishing or not a.health.receiving)
@@ -341,17 +341,16 @@ async def test_started_before_redis(redis: Redis):
     redis.kill()
     io = madang.Server(adapter=redis.url)
     io.emit("before", 1)
-    async with listening(io) as url:
-        async with madang.connect(url, **QUICK) as client:
-            heard = Heard()
-            client.on("news", heard)
-            io.emit("news", 1)
-            await heard.count(1)
-            assert io.adapter_health.queued == 2
-            redis.start()
-            await soon(io.adapter.settled(), "a connection")
-            assert io.adapter_health.connected
-            assert io.adapter_health.queued == 0
+    async with listening(io) as url, madang.connect(url, **QUICK) as client:
+        heard = Heard()
+        client.on("news", heard)
+        io.emit("news", 1)
+        await heard.count(1)
+        assert io.adapter_health.queued == 2
+        redis.start()
+        await soon(io.adapter.settled(), "a connection")
+        assert io.adapter_health.connected
+        assert io.adapter_health.queued == 0
 
 
 async def test_closed_without_redis(redis: Redis):

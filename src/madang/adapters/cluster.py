@@ -51,6 +51,10 @@ class Backend(Protocol):
         """Begin: `receive` gets each message of another server; answers only while something is `asking`."""
         ...
 
+    def broadcast(self, args: list[Any], options: BroadcastOptions, compress: bool) -> None:
+        """Send an event that wants no answer to those clients of all others that are meant."""
+        ...
+
     def publish(self, message: ClusterMessage) -> None:
         """Tell all others."""
         ...
@@ -173,7 +177,7 @@ class ClusterAdapter(MemoryAdapter):
     def broadcast(self, encoded: Encoded, options: BroadcastOptions) -> None:
         """Send a message to all that `options` names, here at once."""
         if not options.local:
-            self._tell(Kind.BROADCAST, options, args=self._context.values_of(encoded), compress=encoded.compress)
+            self._backend.broadcast(self._context.values_of(encoded), options, encoded.compress)
         super().broadcast(encoded, options)
 
     def broadcast_with_ack(

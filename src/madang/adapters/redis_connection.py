@@ -5,30 +5,50 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterator
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from ..errors import OptionError
 
 try:
+    from hiredis import Reader, ReplyError
     from redis.asyncio.connection import ConnectionPool
-    from redis.exceptions import RedisError, ResponseError
+    from redis.exceptions import RedisError
 except ImportError:
     raise OptionError("a cluster over Redis needs redis-py: pip install 'madang[redis]'") from None
 
-__all__ = ["BROKEN", "RedisConnection", "RedisConnector", "ResponseError", "backoff", "command", "split_url"]
+__all__ = [
+    "BROKEN",
+    "RedisConnection",
+    "RedisConnector",
+    "ReplyError",
+    "backoff",
+    "command",
+    "publication",
+    "split_url",
+]
 
 BROKEN: Final = (RedisError, OSError, TimeoutError, EOFError, ValueError)
 """What means that a connection is of no more use; the last for a server that does not speak Redis's protocol."""
 
 SCHEMES: Final = ("redis", "rediss", "unix")
 
+TURN: Final = 64
+"""Answers that are handled before the loop may do something else."""
+
+_NOT_YET: Final = object()
 _FIRST_DELAY, _LAST_DELAY = 0.05, 2.0
 
 
 def command(*parts: bytes) -> bytes:
     """A command as Redis reads it."""
     return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
+
+
+def publication(channel: bytes, payload: bytes) -> bytes:
+    """The command that publishes."""
+    size = len(channel), len(payload)
+    return b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (size[0], channel, size[1], payload)
 
 
 def backoff() -> Iterator[float]:
@@ -52,28 +72,84 @@ def split_url(url: str) -> tuple[str, dict[str, str]]:
     return urlunsplit(parts._replace(query="")), query
 
 
-class RedisConnection(Protocol):
-    """What is used of redis-py's connections."""
+class RedisConnection(asyncio.Protocol):
+    """A connection that redis-py has made, and from then on without it: no coroutine for each answer.
 
-    async def connect(self) -> None:
-        """Connect, and say who we are."""
-        ...
+    Args:
+        made: redis-py's connection; it has authenticated, and chosen its database.
+        on_reply: called with each answer, in bytes; an error that Redis answers with is a `ReplyError`.
 
-    async def disconnect(self, nowait: bool = False) -> None:
-        """End; with `nowait`, without waiting for the other side."""
-        ...
+    Attributes:
+        ended: has a result, or an exception, once the connection has ended.
+    """
 
-    async def can_read(self) -> bool:
-        """Whether something can be read, be it that the connection has ended."""
-        ...
+    def __init__(self, made: Any, on_reply: Callable[[Any], None]) -> None:
+        loop = asyncio.get_running_loop()
+        self._made = made
+        self._on_reply = on_reply
+        self._reader: Any = Reader(notEnoughData=_NOT_YET)
+        self._draining = False
+        self._loop = loop
+        self.ended: asyncio.Future[None] = loop.create_future()
+        self.ended.add_done_callback(_retrieve)
+        # what redis-py does not promise to keep; pyproject.toml bounds its version
+        self._transport: asyncio.Transport = made._writer.transport
+        self._transport.set_protocol(self)
+        if made._reader.at_eof() or self._transport.is_closing():
+            self.connection_lost(None)
 
-    async def send_packed_command(self, command: list[bytes]) -> None:
-        """Write commands."""
-        ...
+    def write(self, data: bytes) -> None:
+        """Send commands."""
+        self._transport.write(data)
 
-    async def read_response(self, disable_decoding: bool = False) -> Any:
-        """The next answer, in bytes."""
-        ...
+    def data_received(self, data: bytes) -> None:
+        """Answers, or parts of them."""
+        self._reader.feed(data)
+        if not self._draining:
+            self._drain()
+
+    def _drain(self) -> None:
+        """Handle some of the answers; the others when the loop has done something else."""
+        gets, on_reply = self._reader.gets, self._on_reply
+        try:
+            for _ in range(TURN):
+                reply = gets()
+                if reply is _NOT_YET:
+                    if self._draining:
+                        self._draining = False
+                        self._transport.resume_reading()
+                    return
+                on_reply(reply)
+        except Exception as error:
+            self.fail(error)
+            return
+        if not self._draining:
+            self._draining = True
+            self._transport.pause_reading()
+        self._loop.call_soon(self._drain)
+
+    def fail(self, error: BaseException) -> None:
+        """It is of no more use."""
+        if not self.ended.done():
+            self.ended.set_exception(error)
+        self._transport.abort()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """It has ended."""
+        if not self.ended.done():
+            self.ended.set_exception(exc or ConnectionResetError("Redis has closed the connection"))
+
+    async def close(self) -> None:
+        """End it."""
+        if not self.ended.done():
+            self.ended.set_result(None)
+        self._transport.abort()
+        await self._made.disconnect(nowait=True)
+
+
+def _retrieve(future: asyncio.Future[None]) -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 class RedisConnector:
@@ -96,22 +172,22 @@ class RedisConnector:
         try:
             from_url: Any = ConnectionPool.from_url  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
             pool = from_url(given, protocol=2, socket_timeout=None, socket_connect_timeout=timeout)
-            self._make: Callable[[], RedisConnection] = pool.make_connection
+            self._make: Callable[[], Any] = pool.make_connection
             self._make()
         except (ValueError, TypeError) as error:
             raise OptionError(f"{url!r} cannot be understood: {error}") from None
 
-    async def connect(self) -> RedisConnection:
-        """A new connection.
+    async def connect(self, on_reply: Callable[[Any], None]) -> RedisConnection:
+        """A new connection; see `RedisConnection`.
 
         Raises:
             RedisError: no connection; one of `BROKEN`.
         """
-        connection = self._make()
+        made = self._make()
         try:
             async with asyncio.timeout(self.timeout):
-                await connection.connect()
+                await made.connect()
+            return RedisConnection(made, on_reply)
         except BaseException:
-            await connection.disconnect(nowait=True)
+            await made.disconnect(nowait=True)
             raise
-        return connection

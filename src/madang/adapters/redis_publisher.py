@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from ..errors import AdapterUnavailable
-from .redis_connection import BROKEN, RedisConnection, RedisConnector, ResponseError, backoff, command
+from .redis_connection import BROKEN, RedisConnection, RedisConnector, ReplyError, backoff, command, publication
 
 logger = logging.getLogger("madang.adapters")
 
@@ -58,8 +58,7 @@ class Publisher:
         self._bytes_limit = queue_bytes
         self._tell_loss = tell_loss
         self._queue: deque[_Waiting] = deque()
-        self._in_flight: list[_Waiting] = []
-        self._unconfirmed = 0
+        self._in_flight: deque[_Waiting] = deque()
         self._wake: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._losses: dict[str, Loss] = {}
@@ -76,10 +75,12 @@ class Publisher:
 
     def publish(self, namespace: str, channel: bytes, payload: bytes) -> bool:
         """Send a message; False if it is lost, since too much waits."""
-        if len(self) >= self._limit or self.queued_bytes + len(payload) > self._bytes_limit:
+        data = publication(channel, payload)
+        queued = len(self._queue) + len(self._in_flight)
+        if queued >= self._limit or self.queued_bytes + len(data) > self._bytes_limit:
             self._lose(namespace, 1, 0, "too much waits for Redis")
             return False
-        self._add(_Waiting(command(b"PUBLISH", channel, payload), namespace, None))
+        self._add(_Waiting(data, namespace, None))
         return True
 
     def refuse(self, namespace: str, reason: str) -> None:
@@ -100,8 +101,8 @@ class Publisher:
     def _add(self, waiting: _Waiting) -> None:
         self._queue.append(waiting)
         self.queued_bytes += len(waiting.data)
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        if not self._in_flight:
+            self._rouse()
 
     def start(self) -> None:
         """Begin to send, in the running loop."""
@@ -112,8 +113,7 @@ class Publisher:
     async def close(self, grace: float) -> None:
         """Send what waits, within so many seconds, and end."""
         self._closing = True
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        self._rouse()
         task, self._task = self._task, None
         if task is not None:
             await asyncio.wait((task,), timeout=grace if self.connected else 0)
@@ -134,7 +134,7 @@ class Publisher:
         while not (self._closing and not self._queue):
             connection: RedisConnection | None = None
             try:
-                connection = await self._connector.connect()
+                connection = await self._connector.connect(self._confirm)
                 self.connected = True
                 delays = backoff()
                 logger.debug("publishing to Redis")
@@ -145,32 +145,38 @@ class Publisher:
             finally:
                 self.connected = False
                 if connection is not None:
-                    await connection.disconnect(nowait=True)
+                    await connection.close()
             await asyncio.sleep(next(delays))
 
     async def _pump(self, connection: RedisConnection) -> None:
         loop = asyncio.get_running_loop()
+        connection.ended.add_done_callback(self._rouse)
         while True:
-            if not self._queue:
+            if connection.ended.done():
+                connection.ended.result()
+            if self._queue:
+                connection.write(self._take())
+            elif self._closing:
+                return
+            else:
                 self._settle_losses()
-                if self._closing:
-                    return
-                self._wake = loop.create_future()
+            # woken by the answer to the last of a batch, or by a new message where there is no batch
+            self._wake = loop.create_future()
+            if not self._in_flight:
                 await self._wake
-                self._wake = None
-                if self._queue and await connection.can_read():  # it has ended while there was nothing to say
-                    raise ConnectionResetError("Redis has closed the connection")
                 continue
-            batch = self._take()
             async with asyncio.timeout(self._connector.timeout):
-                await connection.send_packed_command([waiting.data for waiting in batch])
-                for waiting in batch:
-                    await self._confirm(connection, waiting)
-            self._in_flight = []
+                while self._in_flight and not connection.ended.done():
+                    self._wake = loop.create_future()
+                    await self._wake
 
-    def _take(self) -> list[_Waiting]:
+    def _rouse(self, _: object = None) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    def _take(self) -> bytes:
+        """The bytes of what is sent next; its answers are awaited from then on."""
         size = 0
-        batch = self._in_flight = []
         queue = self._queue
         while queue and size < CHUNK:
             waiting = queue.popleft()
@@ -178,33 +184,31 @@ class Publisher:
                 self.queued_bytes -= len(waiting.data)
                 continue
             size += len(waiting.data)
-            batch.append(waiting)
-        self._unconfirmed = len(batch)
-        return batch
+            self._in_flight.append(waiting)
+        return b"".join([waiting.data for waiting in self._in_flight])
 
-    async def _confirm(self, connection: RedisConnection, waiting: _Waiting) -> None:
-        try:
-            answer: Any = await connection.read_response(disable_decoding=True)
-        except ResponseError as error:
-            answer = error
-        self._unconfirmed -= 1
+    def _confirm(self, reply: Any) -> None:
+        """The answer to the first that is in flight."""
+        waiting = self._in_flight.popleft()
         self.queued_bytes -= len(waiting.data)
         if waiting.namespace is not None:
-            if isinstance(answer, ResponseError):
-                self._lose(waiting.namespace, 1, 0, f"Redis refuses it: {answer}")
+            if isinstance(reply, ReplyError):
+                self._lose(waiting.namespace, 1, 0, f"Redis refuses it: {reply}")
             else:
                 self.published += 1
         elif waiting.answer is not None and not waiting.answer.done():
-            if isinstance(answer, ResponseError):
-                waiting.answer.set_exception(AdapterUnavailable(f"Redis refuses: {answer}"))
+            if isinstance(reply, ReplyError):
+                waiting.answer.set_exception(AdapterUnavailable(f"Redis refuses: {reply}"))
             else:
-                waiting.answer.set_result(answer)
+                waiting.answer.set_result(reply)
+        if not self._in_flight:
+            self._rouse()
 
     def _broken(self, error: BaseException) -> None:
         """The connection is gone, and nobody knows what Redis took of what it did not confirm."""
         reason = f"the connection to Redis broke: {str(error) or repr(error)}"
-        batch, self._in_flight = self._in_flight, []
-        unconfirmed = batch[len(batch) - self._unconfirmed :] if batch else []
+        unconfirmed = list(self._in_flight)
+        self._in_flight.clear()
         for waiting in unconfirmed:
             self.queued_bytes -= len(waiting.data)
             if waiting.namespace is not None:

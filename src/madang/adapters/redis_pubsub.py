@@ -10,7 +10,7 @@ from typing import Any, TypeVar, Unpack
 
 from ..errors import PacketError
 from ..types import Room
-from .adapter import AdapterContext
+from .adapter import AdapterContext, BroadcastOptions
 from .cluster import ClusterAdapter, short_id
 from .messages import AdapterGap, AdapterHealth, ClusterMessage, Kind
 from .redis_connection import RedisConnector
@@ -18,13 +18,13 @@ from .redis_options import RedisKeywords, RedisOptions, options_from
 from .redis_publisher import Loss, Publisher
 from .redis_subscriber import Subscriber
 from .redis_wire import (
+    BroadcastPacker,
     Channels,
     NodeJson,
     decode_answer,
     decode_broadcast,
     decode_request,
     encode_answer,
-    encode_broadcast,
     encode_request,
 )
 
@@ -144,6 +144,7 @@ class _Backend:
         self._name = context.name
         self._channels = Channels(cluster.options.key, context.name)
         self._json = NodeJson(context.json_default)
+        self._packer = BroadcastPacker(self.uid, context.name)
         self._wanted: dict[bytes, int] = {}
         self._own_broadcast = b"\x93\xa6" + self.uid.encode()
         self._own_request = b'{"uid":"%b"' % self.uid.encode()
@@ -164,12 +165,13 @@ class _Backend:
 
     # out
 
+    def broadcast(self, args: list[Any], options: BroadcastOptions, compress: bool) -> None:
+        """See `cluster.Backend`."""
+        self._send(self._channels.for_options(options), self._packer.pack(args, options, compress))
+
     def publish(self, message: ClusterMessage) -> None:
         """See `cluster.Backend`."""
-        if message.kind is Kind.BROADCAST and message.request is None:
-            self._send(self._channels.for_options(message.options), encode_broadcast(self._name, message))
-        else:
-            self._send(self._channels.request, encode_request(self._name, message, self._json))
+        self._send(self._channels.request, encode_request(self._name, message, self._json))
 
     def answer(self, question: ClusterMessage, answer: ClusterMessage) -> None:
         """See `cluster.Backend`."""

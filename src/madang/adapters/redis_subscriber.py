@@ -8,15 +8,12 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from .redis_connection import BROKEN, RedisConnection, RedisConnector, backoff, command
+from .redis_connection import BROKEN, RedisConnection, RedisConnector, ReplyError, backoff, command
 
 logger = logging.getLogger("madang.adapters")
 
 BATCH: Final = 1000
 """Channels in one command."""
-
-TURN: Final = 64
-"""Messages that are handled before the loop may do something else."""
 
 Handler = Callable[[bytes], None]
 PatternHandler = Callable[[bytes, bytes], None]
@@ -105,8 +102,8 @@ class Subscriber:
         while True:
             connection: RedisConnection | None = None
             try:
-                connection = await self._connector.connect()
-                await self._serve(connection)
+                connection = await self._connector.connect(self._take)
+                await self._keep(connection)
             except BROKEN as error:
                 if self.connected:
                     delays = backoff()
@@ -115,7 +112,7 @@ class Subscriber:
                 self.connected = False
                 self._subscribed.clear()
                 if connection is not None:
-                    await connection.disconnect(nowait=True)
+                    await connection.close()
             await asyncio.sleep(next(delays))
 
     def _broken(self, error: BaseException) -> None:
@@ -127,42 +124,33 @@ class Subscriber:
         self._marked.clear()
         logger.warning("%s; messages of other servers may be missed", reason)
 
-    async def _serve(self, connection: RedisConnection) -> None:
-        self._dirty = {*self._handlers, *self._patterns}
-        tasks = [asyncio.ensure_future(self._read(connection)), asyncio.ensure_future(self._keep(connection))]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-        for task in tasks:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                raise error
-
     async def _keep(self, connection: RedisConnection) -> None:
         """Send what changes, and see that the connection lives."""
-        assert self._changed is not None
+        changed = self._changed
+        assert changed is not None
+        connection.ended.add_done_callback(lambda _: changed.set())
+        self._dirty = {*self._handlers, *self._patterns}
         patience = self._connector.timeout / 2
         silent = 0
         first = True
         while True:
-            self._changed.clear()
+            changed.clear()
+            if connection.ended.done():
+                connection.ended.result()
             data = self._changes() + (self._mark() if self._waiting or first else b"")
             first = False
             if data:
-                async with asyncio.timeout(self._connector.timeout):
-                    await connection.send_packed_command([data])
+                connection.write(data)
             try:
                 async with asyncio.timeout(patience):
-                    await self._changed.wait()
+                    await changed.wait()
             except TimeoutError:
                 silent = 0 if self._heard else silent + 1
                 self._heard = False
                 if silent >= 2:
                     raise TimeoutError("Redis says nothing any more") from None
                 if silent == 1:
-                    await connection.send_packed_command([command(b"PING")])
+                    connection.write(command(b"PING"))
 
     def _changes(self) -> bytes:
         """The commands that make the subscriptions what is wanted."""
@@ -189,30 +177,27 @@ class Subscriber:
         self._marked[mark] = waiting
         return command(b"PING", mark)
 
-    async def _read(self, connection: RedisConnection) -> None:
-        handled = 0
-        while True:
-            message: Any = await connection.read_response(disable_decoding=True)
-            self._heard = True
-            parts: Any = message if isinstance(message, list) else (b"pong", message)  # pyright: ignore[reportUnknownVariableType]
-            kind = parts[0]
-            if kind == b"message":
-                handler = self._handlers.get(parts[1])
-                if handler is not None:
-                    handler(parts[2])
-                else:
-                    self.unwanted += 1
-            elif kind == b"pmessage":
-                on_pattern = self._patterns.get(parts[1])
-                if on_pattern is not None:
-                    on_pattern(parts[2], parts[3])
-                else:
-                    self.unwanted += 1
-            elif kind == b"pong":
-                self._confirmed(parts[1])
-            handled += 1
-            if handled % TURN == 0:
-                await asyncio.sleep(0)
+    def _take(self, reply: Any) -> None:
+        """Something has come: a list of what it is, and more; or the answer to a PING while nothing is subscribed."""
+        self._heard = True
+        parts: Any = reply if type(reply) is list else (None, reply)  # pyright: ignore[reportUnknownVariableType]
+        kind = parts[0]
+        if kind == b"message":
+            handler = self._handlers.get(parts[1])
+            if handler is not None:
+                handler(parts[2])
+            else:
+                self.unwanted += 1
+        elif kind == b"pmessage":
+            on_pattern = self._patterns.get(parts[1])
+            if on_pattern is not None:
+                on_pattern(parts[2], parts[3])
+            else:
+                self.unwanted += 1
+        elif isinstance(reply, ReplyError):
+            raise reply
+        elif kind is None or kind == b"pong":
+            self._confirmed(parts[1])
 
     def _confirmed(self, mark: bytes) -> None:
         marked = self._marked.pop(mark, None)

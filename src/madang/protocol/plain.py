@@ -15,11 +15,11 @@ from .values import JsonEncoder, loads
 def event_values(encoded: Encoded, parser: Parser) -> list[Any]:
     """Name and arguments of an event, as whoever gets it decodes them."""
     if type(parser) is DefaultParser:
-        packet = parser.decode(encoded.text)
-        return _whole(loads(packet.payload), encoded.attachments)
+        text = encoded.text
+        payload = text[2:] if text.startswith(b"42[") else parser.decode(text).payload
+        return _whole(loads(payload), encoded.attachments)
     encoder = JsonEncoder()
-    text = encoder.encode(encoded.event)
-    return _whole(json.loads(text), encoder.take_attachments())
+    return _whole(json.loads(encoder.encode(encoded.event)), encoder.take_attachments())
 
 
 def _whole(values: list[Any], attachments: tuple[bytes, ...]) -> list[Any]:
