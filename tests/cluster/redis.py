@@ -41,9 +41,11 @@ class Redis:
         self._process: subprocess.Popen[bytes] | None = None
         self.client: Any = redis_py.Redis.from_url(self.url, socket_timeout=PATIENCE, protocol=2)
 
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+    def start(self, *options: str, password: str | None = None) -> None:
+        """Start it, perhaps with more options, and wait until it answers."""
+        self._process = subprocess.Popen([*self._command, *options], stdout=subprocess.DEVNULL)
+        if password is not None:
+            self.client = redis_py.Redis.from_url(self.url, password=password, protocol=2)
         deadline = time.monotonic() + PATIENCE
         while True:
             try:

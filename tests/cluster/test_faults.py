@@ -6,13 +6,18 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import madang
+from madang.adapters.redis_connection import RedisConnection
+from madang.adapters.relay import Relay
+from madang.adapters.requests import Question
 from tests.cluster.peers import NodePeer, NodeServer
 from tests.cluster.redis import Redis
+from tests.conftest import Leaks
 from tests.hosts import listening
 from tests.interop.ways import Heard, until
 from tests.server.javascript import soon
@@ -393,3 +398,52 @@ def test_options_in_the_url():
     options = madang.RedisAdapter(url, requests_timeout=3.0).options
     assert (options.key, options.requests_timeout, options.routing) == ("chat", 3.0, "pattern")
     assert options.publish_on_specific_response_channel is True
+
+
+@pytest.mark.feature("S18")
+async def test_served_again(redis: Redis):
+    """A server that was closed and is started again is part of the cluster again."""
+    async with members(redis) as (a, b):
+        await a.client.close()  # type: ignore[attr-defined]
+        await a.running.stop()  # type: ignore[attr-defined]
+        assert not a.health.connected
+        assert await b.io.server_count() == 1
+        a.running = await a.io.start(port=0)  # type: ignore[attr-defined]
+        a.client = madang.Client(a.running.url, **QUICK)  # type: ignore[attr-defined]
+        a.client.on("tick", a.ticks)  # type: ignore[attr-defined]
+        await a.client.connect()  # type: ignore[attr-defined]
+        await a.well()
+        await talks(a, b)
+        assert a.gaps == b.gaps == []
+
+
+async def test_nothing_is_left(redis: Redis, leaks: Leaks):
+    """A cluster that has talked, asked and been interrupted leaves no task, no timer and no connection behind."""
+    connections = len(redis.client.client_list())
+    async with leaks(Question, Relay, RedisConnection), members(redis) as (a, b):
+        await talks(a, b)
+        b.client.on("ask", lambda: 1)  # type: ignore[attr-defined]
+        with pytest.raises(madang.AckTimeout):  # the other client does not answer
+            await a.io.emit_with_ack("ask", timeout=0.1)
+        await a.io.fetch_sockets()
+        redis.client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await until(lambda: a.health.gaps == 1)
+        await a.well()
+    await until(lambda: len(redis.client.client_list()) == connections)
+
+
+@pytest.mark.feature("S17")
+async def test_password_and_unix_socket(redis: Redis, tmp_path: Path):
+    """A Redis may want a password, and be reached by a unix socket."""
+    path = tmp_path / "redis.sock"
+    redis.kill()
+    redis.start("--requirepass", "s3cret", "--unixsocket", str(path), password="s3cret")
+    urls = [f"redis://:s3cret@127.0.0.1:{redis.port}/0", f"unix://:s3cret@{path}?db=0&key=socket.io"]
+    a, b = (madang.Server(adapter=url) for url in urls)
+    async with listening(a), listening(b):
+        await soon(a.adapter.settled(), "a connection")
+        await soon(b.adapter.settled(), "a connection")
+        assert await a.server_count() == 2
+        with madang.SyncEmitter(urls[1]) as emitter:
+            emitter.emit("news")
+            assert emitter.receivers == 2

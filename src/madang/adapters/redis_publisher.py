@@ -63,6 +63,7 @@ class Publisher:
         self._task: asyncio.Task[None] | None = None
         self._losses: dict[str, Loss] = {}
         self._closing = False
+        self._level = logging.WARNING
         self.queued_bytes = 0
         self.connected = False
         self.published = 0
@@ -137,6 +138,7 @@ class Publisher:
                 connection = await self._connector.connect(self._confirm)
                 self.connected = True
                 delays = backoff()
+                self._level = logging.WARNING
                 logger.debug("publishing to Redis")
                 await self._pump(connection)
                 return
@@ -214,7 +216,8 @@ class Publisher:
             if waiting.namespace is not None:
                 self._lose(waiting.namespace, 0, 1, reason)
         self._fail_questions(unconfirmed)
-        logger.warning("%s; %d messages wait", reason, len(self._queue))
+        logger.log(self._level, "%s; %d messages wait", reason, len(self._queue))
+        self._level = logging.DEBUG  # one word for each time that Redis goes away
 
     def _fail_questions(self, waiting: Any) -> None:
         for one in waiting:

@@ -258,26 +258,26 @@ class _Backend:
     def _on_broadcast(self, payload: bytes) -> None:
         self._cluster.received += 1
         if not payload.startswith(self._own_broadcast):
-            self._take(payload, lambda: decode_broadcast(payload, self._name))
+            self._take(payload, decode_broadcast)
 
     def _on_request(self, payload: bytes) -> None:
         self._cluster.received += 1
         if not payload.startswith(self._own_request):
-            self._take(payload, lambda: decode_request(payload, self._name))
+            self._take(payload, decode_request)
 
     def _on_answer(self, payload: bytes) -> None:
         self._cluster.received += 1
         if self._asking():  # else it is for another server
-            self._take(payload, lambda: decode_answer(payload))
+            self._take(payload, decode_answer)
 
-    def _take(self, payload: bytes, decode: Callable[[], ClusterMessage | None]) -> None:
+    def _take(self, payload: bytes, decode: Callable[[bytes, str], ClusterMessage | None]) -> None:
         """Let no message do harm, whatever it is."""
         cluster = self._cluster
         cluster.parsed += 1
         try:
             if len(payload) > self._options.max_message:
                 raise PacketError(f"a message of {len(payload)} bytes is more than max_message")
-            message = decode()
+            message = decode(payload, self._name)
             if message is not None and message.uid != self.uid:
                 self._receive(message)
         except Exception as error:

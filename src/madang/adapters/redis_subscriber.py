@@ -42,6 +42,7 @@ class Subscriber:
         self._marked: dict[bytes, list[asyncio.Future[None]]] = {}
         self._marks = 0
         self._heard = False
+        self._level = logging.WARNING
         self._task: asyncio.Task[None] | None = None
         self._gone_since: tuple[float, str] | None = None
         self.connected = False
@@ -122,7 +123,8 @@ class Subscriber:
         for marked in self._marked.values():
             self._waiting += marked
         self._marked.clear()
-        logger.warning("%s; messages of other servers may be missed", reason)
+        logger.log(self._level, "%s; messages of other servers may be missed", reason)
+        self._level = logging.DEBUG  # one word for each time that Redis goes away
 
     async def _keep(self, connection: RedisConnection) -> None:
         """Send what changes, and see that the connection lives."""
@@ -205,6 +207,7 @@ class Subscriber:
             return
         if not self.connected:
             self.connected = True
+            self._level = logging.WARNING
             gone, self._gone_since = self._gone_since, None
             logger.debug("subscribed to %d channels", len(self._subscribed))
             if gone is not None:

@@ -88,6 +88,11 @@ _REQUESTS: Final = {
 }
 _TYPES: Final = {kind: number for number, kind in _REQUESTS.items()}
 _COUNT, _ACK = 8, 9
+_NAMES: Final = (str, int, float)
+
+_LONGEST: Final = 86400.0
+_MOST: Final = 1_000_000
+"""Seconds that an answer may be awaited, and clients that a server may have, as others tell of them."""
 
 
 _ONE_ROOM: Final = b"\x83" + _pack("rooms") + b"\x91"
@@ -288,19 +293,20 @@ def _rooms(rooms: Iterable[Any]) -> frozenset[Room]:
 
 
 def _event(packet: _Packet, namespace: str) -> list[Any]:
-    name: Any = packet.data[0] if packet.data else None
+    data = packet.data
     if packet.nsp != namespace or packet.type not in (EVENT, BINARY_EVENT):
         raise PacketError("a packet for another namespace, or no event")
-    if not isinstance(name, str | int | float) or isinstance(name, bool) or name in RESERVED_EVENTS:
+    if not data or type(data[0]) not in _NAMES or data[0] in RESERVED_EVENTS:
         raise PacketError("a packet without a name that events may have")
-    return packet.data
+    return data
 
 
 def _with_options(message: ClusterMessage, options: _Options) -> ClusterMessage:
     flags = options.flags or _Flags()
-    message.options = BroadcastOptions(_rooms(options.rooms), _rooms(options.except_), volatile=bool(flags.volatile))
+    message.options = BroadcastOptions(_rooms(options.rooms), _rooms(options.except_), bool(flags.volatile))
     message.compress = flags.compress is not False
-    message.timeout = flags.timeout / 1000 if flags.timeout is not None else None
+    if flags.timeout is not None and flags.timeout >= 0:  # and not NaN
+        message.timeout = min(flags.timeout / 1000, _LONGEST)
     return message
 
 
@@ -353,7 +359,7 @@ def _name_one(message: ClusterMessage, request: _Request) -> None:
     message.rooms = tuple(_rooms((request.room,))) if request.room is not None else ()
 
 
-def decode_answer(payload: bytes) -> ClusterMessage | None:
+def decode_answer(payload: bytes, namespace: str) -> ClusterMessage | None:
     """An answer; None if it is of a kind that is not known here.
 
     Raises:
@@ -362,7 +368,9 @@ def decode_answer(payload: bytes) -> ClusterMessage | None:
     answer = _decode(payload, _json_response, _response)
     message = ClusterMessage(kind=Kind.DONE, uid=answer.uid, request=answer.request_id)
     if answer.type == _COUNT:
-        message.kind, message.count = Kind.BROADCAST_CLIENT_COUNT, max(answer.client_count, 0)
+        if not 0 <= answer.client_count <= _MOST:
+            raise PacketError("more clients than a server can have")
+        message.kind, message.count = Kind.BROADCAST_CLIENT_COUNT, answer.client_count
     elif answer.type == _ACK:
         message.kind, message.value = Kind.BROADCAST_ACK, answer.packet
     elif answer.type == _TYPES[Kind.SERVER_SIDE_EMIT]:

@@ -112,6 +112,7 @@ class RemoteSocket:
         """
         name = check_event(event)
         namespace = self.namespace
+        namespace.server.require_own_thread("emit_with_ack")
         known = (timeout, self._timeout, namespace.server.options.ack_timeout, ACK_TIMEOUT)
         seconds = next(each for each in known if each is not None)
         ack_id = namespace.next_ack_id()
