@@ -22,7 +22,7 @@ WEB := examples/chat/web/node_modules/.installed
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help chat test parity bench lint format types setup chromium clean
+.PHONY: help chat test parity bench lint format types setup chromium redis clean
 
 help: ## show this list
 	@echo "madang: a complete Socket.IO v4 server for Python"
@@ -64,10 +64,13 @@ types: $(DEV) $(JS) ## mypy --strict and pyright strict
 	@$(PYRIGHT) --warnings > .venv/pyright.log 2>&1 || { cat .venv/pyright.log; exit 1; }
 	@echo "types: ok"
 
-setup: $(DEV) $(JS) $(WEB) chromium ## everything the tests need: virtual environment, npm packages, Chromium
+setup: $(DEV) $(JS) $(WEB) chromium redis ## everything the tests need: virtual environment, npm packages, Chromium, Redis
 
 chromium:
 	@scripts/find_chromium.sh --install > /dev/null
+
+redis:
+	@scripts/find_redis.sh --install > /dev/null
 
 clean: ## remove the virtual environment, npm packages and caches
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist tests/output

@@ -16,7 +16,10 @@
     io.run(port=3000)
 """
 
-from .adapters import Adapter, MemoryAdapter
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .adapters import Adapter, AdapterContext, AdapterGap, AdapterHealth, Found, MemoryAdapter
 from .client import (
     Client,
     ClientSocket,
@@ -31,6 +34,7 @@ from .client import (
 from .engine import CookieOptions, CorsOptions, Engine, Request, Session
 from .errors import (
     AckTimeout,
+    AdapterUnavailable,
     BufferFull,
     ConnectError,
     ConnectionFailed,
@@ -52,9 +56,24 @@ from .errors import (
 from .events import Ack, Event
 from .hosting import ASGIApp, install
 from .protocol.parser import Parser
-from .server import BroadcastOperator, Handshake, Namespace, Server, Socket
+from .server import BroadcastOperator, Handshake, Namespace, RemoteSocket, Server, Socket
+
+if TYPE_CHECKING:
+    from .adapters.emitter import Emitter as Emitter
+    from .adapters.emitter import SyncEmitter as SyncEmitter
+    from .adapters.redis_pubsub import RedisAdapter as RedisAdapter
 
 install()
+
+_WITH_REDIS = {"Emitter": "emitter", "SyncEmitter": "emitter", "RedisAdapter": "redis_pubsub"}
+
+
+def __getattr__(name: str) -> Any:
+    """What needs redis-py is imported when it is used."""
+    if name in _WITH_REDIS:
+        return getattr(import_module(f".adapters.{_WITH_REDIS[name]}", __name__), name)
+    raise AttributeError(f"module 'madang' has no attribute {name!r}")
+
 
 __version__ = "0.1.0"
 
@@ -63,6 +82,10 @@ __all__ = [
     "Ack",
     "AckTimeout",
     "Adapter",
+    "AdapterContext",
+    "AdapterGap",
+    "AdapterHealth",
+    "AdapterUnavailable",
     "BroadcastOperator",
     "BufferFull",
     "Client",
@@ -77,6 +100,7 @@ __all__ = [
     "EventError",
     "EventInvalid",
     "EventStream",
+    "Found",
     "HandlerError",
     "Handshake",
     "HandshakeError",
@@ -90,6 +114,7 @@ __all__ = [
     "PayloadTooLarge",
     "ProtocolError",
     "Received",
+    "RemoteSocket",
     "Request",
     "ReservedEventName",
     "Server",

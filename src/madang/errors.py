@@ -18,6 +18,7 @@
     ├── AckTimeout
     ├── WaitTimeout
     ├── BufferFull
+    ├── AdapterUnavailable
     ├── ConnectionFailed
     └── SocketClosed
 
@@ -199,6 +200,10 @@ class BufferFull(MadangError):
         )
         self.waiting = waiting
         self.limit = limit
+
+
+class AdapterUnavailable(MadangError, ConnectionError):
+    """The other servers of a cluster cannot be asked: what connects them is away."""
 
 
 class ConnectionFailed(MadangError, ConnectionError):

@@ -66,6 +66,11 @@ class Tasks:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
+    def cancel(self) -> None:
+        """Cancel all of them, without waiting for that."""
+        for task in tuple(self._running):
+            task.cancel("its owner is closing")
+
     async def finish(self, timeout: float) -> None:
         """Wait for all of them, for `timeout` seconds; then cancel what is left and wait for that."""
         loop = asyncio.get_running_loop()

@@ -20,6 +20,7 @@ import pytest
 
 import madang
 from madang import errors
+from madang.adapters.redis_options import RedisOptions
 from madang.cli.commands import COMMANDS
 from madang.cli.main import main
 from madang.client.options import ClientKeywords, ClientOptions
@@ -56,6 +57,7 @@ def default_of(field: dataclasses.Field[Any]) -> object:
     ("heading", "options"),
     [
         ("Server", ServerOptions),
+        ("RedisAdapter", RedisOptions),
         ("Server and Engine", EngineOptions),
         ("Client", ClientOptions),
         ("The client's way to its server", ClientEngineOptions),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
 from ..protocol.encoded import Encoded
 from ..types import Room
+
+if TYPE_CHECKING:
+    from .messages import AdapterGap, AdapterHealth, SocketFacts
 
 
 class BroadcastOptions(msgspec.Struct, frozen=True):
@@ -38,6 +41,10 @@ class PendingAcks(Protocol):
         """A recipient has answered."""
         ...
 
+    def fail(self, reason: str, recipient: object) -> None:
+        """A recipient is gone."""
+        ...
+
     def all_sent(self) -> None:
         """There will be no more recipients."""
         ...
@@ -64,10 +71,50 @@ class Sink(Protocol):
         ...
 
 
+class AdapterContext(Protocol):
+    """What an adapter may ask of its namespace; each adapter is made with one.
+
+    Attributes:
+        name: the namespace's name.
+    """
+
+    name: str
+
+    @property
+    def json_default(self) -> Callable[[Any], Any] | None:
+        """The server's option of this name."""
+        ...
+
+    def next_ack_id(self) -> int:
+        """A new id for an acknowledgement."""
+        ...
+
+    def encode(self, args: tuple[Any, ...], ack_id: int | None = None, compress: bool = True) -> Encoded:
+        """Encode an event, given as name and arguments."""
+        ...
+
+    def values_of(self, encoded: Encoded) -> list[Any]:
+        """Name and arguments of an event that was encoded, as clients decode them, with bytes as bytes."""
+        ...
+
+    def describe(self, sink: Any) -> SocketFacts:
+        """A socket as other servers are told of it."""
+        ...
+
+    def server_side_received(self, args: list[Any], answer: Callable[[Any], None] | None) -> None:
+        """Another server has sent name and arguments, and perhaps wants one answer."""
+        ...
+
+    def adapter_gap(self, gap: AdapterGap) -> None:
+        """Messages between servers were, or may have been, lost."""
+        ...
+
+
 class Adapter(Protocol):
     """The rooms of one namespace. Every socket is in the room that has its own id as name.
 
-    No method but `fetch` waits: joining, leaving and broadcasting are plain calls with every adapter.
+    What is `async` may ask other servers. All else never waits: joining, leaving and broadcasting are plain calls with
+    every adapter.
     """
 
     def add(self, sink: Any) -> None:
@@ -99,13 +146,20 @@ class Adapter(Protocol):
         ...
 
     def broadcast_with_ack(
-        self, encoded: Encoded, options: BroadcastOptions, ack_id: int, pending: PendingAcks
+        self, encoded: Encoded, options: BroadcastOptions, ack_id: int, pending: PendingAcks, timeout: float
     ) -> None:
-        """Send a message that asks for an answer; `pending` is told of each recipient and collects the answers."""
+        """Send a message that asks for an answer; `pending` is told of each recipient and collects the answers.
+
+        After `timeout` seconds nobody waits for them any more.
+        """
         ...
 
-    async def fetch(self, options: BroadcastOptions) -> Sequence[Any]:
-        """The sockets that `options` names, on every node."""
+    async def fetch(self, options: BroadcastOptions) -> Any:
+        """The sockets that `options` names, on every node, as a `Found`; those of other nodes as `SocketFacts`."""
+        ...
+
+    async def all_rooms(self, local: bool = False) -> Any:
+        """The rooms there are, on every node, as a `FoundRooms`."""
         ...
 
     def sockets_join(self, options: BroadcastOptions, rooms: Sequence[Room]) -> None:
@@ -124,8 +178,21 @@ class Adapter(Protocol):
         """Tell the other servers of the cluster."""
         ...
 
+    async def server_side_emit_with_ack(self, args: Sequence[Any], timeout: float | None) -> Any:
+        """Tell the other servers of the cluster, and collect one answer of each, as a `Found`."""
+        ...
+
     async def server_count(self) -> int:
         """The number of servers in the cluster."""
+        ...
+
+    async def settled(self) -> None:
+        """Wait until what was done here till now has effect in the cluster."""
+        ...
+
+    @property
+    def health(self) -> AdapterHealth:
+        """How the link to the other servers is."""
         ...
 
     def close(self) -> None:

@@ -14,6 +14,8 @@ from ..engine.listeners import Listeners
 from ..protocol.encoded import Encoded
 from ..types import Room
 from .adapter import BroadcastOptions, PendingAcks
+from .messages import AdapterHealth
+from .requests import Found, FoundRooms
 
 
 class MemoryAdapter(Listeners):
@@ -136,7 +138,7 @@ class MemoryAdapter(Listeners):
                 sink.write(encoded)
 
     def broadcast_with_ack(
-        self, encoded: Encoded, options: BroadcastOptions, ack_id: int, pending: PendingAcks
+        self, encoded: Encoded, options: BroadcastOptions, ack_id: int, pending: PendingAcks, timeout: float
     ) -> None:
         """Send a message that asks for an answer."""
         for sink in self.members(options):
@@ -145,9 +147,16 @@ class MemoryAdapter(Listeners):
             sink.write(encoded)
         pending.all_sent()
 
-    async def fetch(self, options: BroadcastOptions) -> list[Any]:
+    async def fetch(self, options: BroadcastOptions) -> Found[Any]:
         """The sockets that `options` names."""
-        return self.members(options)
+        return Found(self.members(options))
+
+    async def all_rooms(self, local: bool = False) -> FoundRooms:
+        """The rooms there are, those of the sockets' own ids among them."""
+        return FoundRooms(self._rooms_here())
+
+    def _rooms_here(self) -> set[Room]:
+        return {*self.rooms, *(sink_id for sink_id in self.everyone if sink_id not in self._not_in_own)}
 
     def sockets_join(self, options: BroadcastOptions, rooms: Sequence[Room]) -> None:
         """Make all that `options` names join rooms."""
@@ -168,12 +177,25 @@ class MemoryAdapter(Listeners):
     def server_side_emit(self, args: Sequence[Any]) -> None:
         """There are no other servers."""
 
+    async def server_side_emit_with_ack(self, args: Sequence[Any], timeout: float | None) -> Found[Any]:
+        """There are no other servers, and so no answers."""
+        return Found()
+
     async def server_count(self) -> int:
         """One: this."""
         return 1
+
+    async def settled(self) -> None:
+        """Everything has effect at once."""
+
+    @property
+    def health(self) -> AdapterHealth:
+        """There is nothing that could fail."""
+        return AdapterHealth()
 
     def close(self) -> None:
         """The namespace ends."""
         self.everyone.clear()
         self.rooms.clear()
         self._joined.clear()
+        self._not_in_own.clear()

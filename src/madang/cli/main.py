@@ -1,6 +1,7 @@
 """The `madang` command.
 
-``madang run module:io`` serves a server on the native host; ``madang connect URL`` is a client in the terminal.
+``madang run module:io`` serves a server on the native host; ``madang connect URL`` is a client in the terminal;
+``madang emit URL`` tells the clients of a cluster.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import argparse
 from importlib.metadata import version
 
 from ..compiled import COMPILED
-from . import connect, run
+from . import connect, emit, run
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,4 +34,5 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     run.add_parser(commands)
     connect.add_parser(commands)
+    emit.add_parser(commands)
     return parser

@@ -70,6 +70,7 @@ class Engine(Listeners, Hosted):
         self._lingering: dict[str, PollingTransport] = {}
         self._middlewares: list[Middleware] = []
         self._clock: Clock | None = None
+        self.on_bound: Callable[[], None] | None = None
         self._counter = itertools.count()
         self._cookie = _cookie_header(self.options.cookie)
         facts = {
@@ -106,6 +107,8 @@ class Engine(Listeners, Hosted):
             self._clock = clock
             self.timetable.start(clock)
         self.closing = False
+        if self.on_bound is not None:
+            self.on_bound()
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
         """Call `callback(*args)` in the next turn of the clock's loop."""

@@ -4,7 +4,8 @@ from .broadcast import BroadcastOperator
 from .handshake import Handshake
 from .namespace import Namespace
 from .options import ServerOptions
+from .remote import RemoteSocket
 from .server import Server
 from .socket import Socket
 
-__all__ = ["BroadcastOperator", "Handshake", "Namespace", "Server", "ServerOptions", "Socket"]
+__all__ = ["BroadcastOperator", "Handshake", "Namespace", "RemoteSocket", "Server", "ServerOptions", "Socket"]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from ..adapters.adapter import BroadcastOptions
+from ..adapters.messages import SocketFacts
+from ..adapters.requests import Found
 from ..errors import OptionError, UsageError
 from ..events.acks import PendingAcks
 from ..events.event import check_event
 from ..types import Room
+from .remote import RemoteSocket
 
 if TYPE_CHECKING:
     from .namespace import Namespace
@@ -142,14 +145,21 @@ class BroadcastOperator:
 
         encoded = namespace.encode((name, *args), ack_id, self._compress)
         pending = PendingAcks(seconds, forget)
-        namespace.adapter.broadcast_with_ack(encoded, self._options, ack_id, pending)
+        namespace.adapter.broadcast_with_ack(encoded, self._options, ack_id, pending, seconds)
         return pending.future
 
-    async def fetch_sockets(self) -> list[Socket]:
-        """The sockets that are meant."""
-        found: list[Socket] = []
+    async def fetch_sockets(self) -> Found[Socket | RemoteSocket]:
+        """The sockets that are meant, on all servers of the cluster; those of other servers as a `RemoteSocket`.
+
+        Returns:
+            A list; its `missing` is the number of servers that did not answer in time.
+        """
+        found: Found[Socket | RemoteSocket] = Found()
         for namespace in self._target.targets:
-            found += await namespace.adapter.fetch(self._options)
+            there: Found[Any] = await namespace.adapter.fetch(self._options)
+            found += (RemoteSocket(namespace, one) if isinstance(one, SocketFacts) else one for one in there)
+            found.missing += there.missing
+            found.missing_nodes |= there.missing_nodes
         return found
 
     def sockets_join(self, *rooms: Room | Iterable[Room]) -> None:
@@ -228,8 +238,8 @@ class NamespaceOperators(Operators):
         """Send an event to everyone and collect the answers. See `BroadcastOperator.emit_with_ack`."""
         return self._operator().emit_with_ack(event, *args, timeout=timeout)
 
-    async def fetch_sockets(self) -> Sequence[Socket]:
-        """All sockets."""
+    async def fetch_sockets(self) -> Found[Socket | RemoteSocket]:
+        """All sockets, on all servers of the cluster. See `BroadcastOperator.fetch_sockets`."""
         return await self._operator().fetch_sockets()
 
     def sockets_join(self, *rooms: Room | Iterable[Room]) -> None:

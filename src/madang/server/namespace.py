@@ -8,13 +8,16 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..adapters.adapter import EVERYONE, Adapter, BroadcastOptions
-from ..adapters.memory import MemoryAdapter
+from ..adapters.messages import AdapterGap, SocketFacts
 from ..errors import HandlerError
 from ..events.handlers import Handler, HandlerTable
 from ..protocol.encoded import Encoded
+from ..protocol.plain import event_values
 from .broadcast import BroadcastOperator, NamespaceOperators
 from .recovery import Recovery, RecoveryOptions
 from .registry import LIFE, HandlerRegistry
+from .remote import handshake_facts
+from .server_side import ServerSide
 
 if TYPE_CHECKING:
     from .dynamic import ParentNamespace
@@ -47,7 +50,7 @@ def check_middleware(middleware: M) -> M:
     return middleware
 
 
-class Namespace(NamespaceOperators, HandlerRegistry):
+class Namespace(NamespaceOperators, HandlerRegistry, ServerSide):
     """One namespace of a server; made by `Server.of`.
 
     Attributes:
@@ -56,6 +59,7 @@ class Namespace(NamespaceOperators, HandlerRegistry):
         sockets: the sockets that have joined, by id.
         joining: how many clients its middlewares are looking at.
         adapter: holds its rooms.
+        server_side: who hears what other servers send, by event.
         params: what the pattern of a dynamic namespace took from the name; for ``/room/{id}`` the ``id``.
         parent: the dynamic namespace it is a child of, or None.
         recovery: what it keeps for clients that come back, or None.
@@ -73,6 +77,7 @@ class Namespace(NamespaceOperators, HandlerRegistry):
         "parent",
         "recovery",
         "server",
+        "server_side",
         "sockets",
     )
 
@@ -86,8 +91,8 @@ class Namespace(NamespaceOperators, HandlerRegistry):
         self._ids = itertools.count()
         recovering = RecoveryOptions.of(server.options.connection_state_recovery)
         self.recovery = Recovery(recovering, server.engine.timetable) if recovering is not None else None
-        make = server.options.adapter
-        self.adapter: Adapter = make() if make is not None else MemoryAdapter()
+        self.adapter: Adapter = server.adapters.make(self)
+        self.server_side: dict[str, list[Handler]] = {}
         if parent is None:
             self.handlers = HandlerTable()
             self.life: dict[str, list[Handler]] = {event: [] for event in LIFE}
@@ -156,9 +161,24 @@ class Namespace(NamespaceOperators, HandlerRegistry):
         self.recovery.keep(encoded, options, offset)
         return encoded
 
-    def server_side_emit(self, event: str, *args: Any) -> None:
-        """Tell the other servers of the cluster, where `on_server_side` hears of it."""
-        self.server.in_loop(self.adapter.server_side_emit, (event, *args))
+    # what adapters ask
+
+    @property
+    def json_default(self) -> Callable[[Any], Any] | None:
+        """The server's option of this name."""
+        return self.server.options.json_default
+
+    def values_of(self, encoded: Encoded) -> list[Any]:
+        """Name and arguments of an event that was encoded, as clients decode them."""
+        return event_values(encoded, self.server.parser)
+
+    def describe(self, sink: Socket) -> SocketFacts:
+        """A socket as other servers are told of it."""
+        return SocketFacts(sink.id, handshake_facts(sink.handshake), list(sink.rooms), sink.data)
+
+    def adapter_gap(self, gap: AdapterGap) -> None:
+        """Messages between servers were, or may have been, lost."""
+        self.server.adapter_gap(gap)
 
     def socket_left(self, socket: Socket) -> None:
         """A socket has gone, or was refused; a child without sockets may go as well."""

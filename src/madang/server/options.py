@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
-from ..adapters.adapter import Adapter
+from ..adapters.sources import AdapterOption, settings_of
 from ..engine.options import EngineKeywords, require_positive
 from ..errors import OptionError
 from ..protocol.parser import Parser
 from .recovery import RecoveryOptions
-
-AdapterFactory: TypeAlias = "Callable[[], Adapter]"
 
 
 class ServerKeywords(EngineKeywords, total=False):
@@ -25,7 +23,7 @@ class ServerKeywords(EngineKeywords, total=False):
     cleanup_empty_child_namespaces: bool
     max_attachments: int
     parser: Parser | None
-    adapter: AdapterFactory | None
+    adapter: AdapterOption | None
     json_default: Callable[[Any], Any] | None
     connection_state_recovery: bool | RecoveryOptions | Mapping[str, Any] | None
 
@@ -43,7 +41,9 @@ class ServerOptions:
         cleanup_empty_child_namespaces: whether a dynamic namespace goes with its last socket. Default False.
         max_attachments: how many binary attachments a packet may have. Default 10.
         parser: a parser of your own. Default: the one every client speaks.
-        adapter: makes the adapter of each namespace. Default: in memory.
+        adapter: who holds the rooms and reaches the other servers: a URL such as ``"redis://localhost:6379/0"``, a
+            `RedisAdapter`, or a function of the namespace (see `AdapterContext`) that makes its adapter. Default: in
+            memory.
         json_default: turns values of unknown types into known ones, or raises TypeError.
         connection_state_recovery: whether a client that comes back after a short break gets its id, rooms and data, and
             what it missed: True, or a dict of `RecoveryOptions`. Default None: no.
@@ -56,7 +56,7 @@ class ServerOptions:
     cleanup_empty_child_namespaces: bool = False
     max_attachments: int = 10
     parser: Parser | None = None
-    adapter: AdapterFactory | None = None
+    adapter: AdapterOption | None = None
     json_default: Callable[[Any], Any] | None = None
     connection_state_recovery: bool | RecoveryOptions | Mapping[str, Any] | None = None
 
@@ -70,7 +70,6 @@ class ServerOptions:
         if self.ack_timeout is not None:
             require_positive(self, "ack_timeout")
         RecoveryOptions.of(self.connection_state_recovery)
-        for name in ("adapter", "json_default"):
-            value = getattr(self, name)
-            if value is not None and not callable(value):
-                raise OptionError(f"{name} must be callable, not {value!r}")
+        if self.json_default is not None and not callable(self.json_default):
+            raise OptionError(f"json_default must be callable, not {self.json_default!r}")
+        settings_of(self.adapter)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from itertools import islice
 from time import time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from ..adapters.adapter import BroadcastOptions
 from ..engine.options import require_positive
@@ -86,7 +86,7 @@ class RecoveryOptions:
             raise OptionError(
                 f"connection_state_recovery must be True or a dict of {', '.join(sorted(known))}, not {given!r}"
             )
-        return cls(**given)
+        return cls(**cast("dict[str, Any]", given))
 
 
 class Saved(NamedTuple):

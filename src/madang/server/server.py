@@ -13,6 +13,8 @@ from os import urandom
 from typing import Any, TypeVar, Unpack, cast, overload
 
 from ..adapters.adapter import EVERYONE
+from ..adapters.messages import AdapterGap, AdapterHealth
+from ..adapters.sources import AdapterSource, source_of
 from ..engine.engine import Engine
 from ..engine.host import Hosted
 from ..engine.http import Request
@@ -29,12 +31,13 @@ from .namespace import M, Namespace
 from .options import ServerKeywords, ServerOptions
 from .refusal import Refusal
 from .registry import HandlerRegistry
+from .server_side import ServerSide
 from .socket import END_GRACE, Socket
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Server(NamespaceOperators, HandlerRegistry, EventOwner, Hosted):
+class Server(NamespaceOperators, HandlerRegistry, ServerSide, EventOwner, Hosted):
     """A Socket.IO server. Its own `on`, `use`, `emit`, `to` … mean the main namespace, ``/``.
 
     ::
@@ -69,13 +72,15 @@ class Server(NamespaceOperators, HandlerRegistry, EventOwner, Hosted):
         self.namespaces: dict[str, Namespace] = {}
         self._parents: list[ParentNamespace] = []
         self._refusal_handlers: list[Handler] = []
-        self._server_side: dict[str, list[Handler]] = {}
+        self._gap_handlers: list[Handler] = []
         self._counter = itertools.count()
         timetable = self._engine.timetable
         patience = self._engine.options.ping_interval + self._engine.options.ping_timeout
         self.connects = timetable.lane(self.options.connect_timeout, Connection.connect_timed_out)
         self.attachments = timetable.lane(patience, Connection.attachments_timed_out)
         self.endings = timetable.lane(END_GRACE, Socket.end_overdue)
+        self.adapters: AdapterSource = source_of(self.options.adapter)
+        self._engine.on_bound = self._bound
         self.main = Namespace(self, "/")
         self.namespaces["/"] = self.main
         self.handlers = self.main.handlers
@@ -99,9 +104,19 @@ class Server(NamespaceOperators, HandlerRegistry, EventOwner, Hosted):
         return self.main.sockets
 
     @property
-    def adapter(self) -> Any:
+    def adapter(self) -> Any:  # type: ignore[override]
         """The adapter of the main namespace."""
         return self.main.adapter
+
+    @property
+    def server_side(self) -> dict[str, list[Handler]]:  # type: ignore[override]
+        """Who hears what other servers send to the main namespace."""
+        return self.main.server_side
+
+    @property
+    def adapter_health(self) -> AdapterHealth:
+        """How the link to the other servers is, and what went over it till now."""
+        return self.adapters.health
 
     def _operator(self) -> BroadcastOperator:
         return BroadcastOperator(self.main, EVERYONE)
@@ -191,27 +206,10 @@ class Server(NamespaceOperators, HandlerRegistry, EventOwner, Hosted):
         """Ask `middleware(socket)` about each client of the main namespace; see `Namespace.use`."""
         return self.main.use(middleware)
 
-    def on_server_side(self, event: str) -> Callable[[F], F]:
-        """Hear what other servers of the cluster send with `server_side_emit`. A decorator."""
-
-        def register(handler: F) -> F:
-            self._server_side.setdefault(event, []).append(Handler(event, handler, takes_socket=False))
-            return handler
-
-        return register
-
-    def server_side_emit(self, event: str, *args: Any) -> None:
-        """Tell the other servers of the cluster."""
-        self.main.server_side_emit(event, *args)
-
-    def server_side_received(self, event: str, *args: Any) -> None:
-        """For adapters: another server has sent something."""
-        for handler in tuple(self._server_side.get(event, ())):
-            self._call(handler, args, event)
-
     def _register(self, event: str | int, handler: Any, *, concurrent: bool | None = None, **how: Any) -> None:
-        if event == "connect_error":
-            self._refusal_handlers.append(Handler("connect_error", handler, takes_socket=False, from_client=False))
+        if event in ("connect_error", "adapter_gap"):
+            own = self._refusal_handlers if event == "connect_error" else self._gap_handlers
+            own.append(Handler(event, handler, takes_socket=False, from_client=False))
         else:
             super()._register(event, handler, concurrent=concurrent, **how)
 
@@ -224,11 +222,21 @@ class Server(NamespaceOperators, HandlerRegistry, EventOwner, Hosted):
         for handler in self._refusal_handlers:
             self._call(handler, (refusal,), "connect_error")
 
+    def adapter_gap(self, gap: AdapterGap) -> None:
+        """Tell the ``adapter_gap`` handlers."""
+        for handler in self._gap_handlers:
+            self._call(handler, (gap,), "adapter_gap")
+
     def _handshake_refused(self, error: HandshakeError, request: Request) -> None:
         self._remember_loop()
         self.refused(Refusal(request, error.code, error.message, error.context))
 
     # connections
+
+    def _bound(self) -> None:
+        """A host has begun to serve."""
+        self._remember_loop()
+        self.adapters.start()
 
     def _connected(self, session: Session) -> None:
         self._remember_loop()
@@ -265,3 +273,4 @@ class Server(NamespaceOperators, HandlerRegistry, EventOwner, Hosted):
         self._engine.close_sessions()
         await self._background.finish(0)
         await self.tasks.finish(self.options.shutdown_timeout)
+        await self.adapters.close()

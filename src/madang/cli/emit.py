@@ -1,0 +1,53 @@
+"""``madang emit``: send an event to the clients of a cluster from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from typing import Any
+
+from ..errors import MadangError
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the others."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "emit",
+        help="send an event to the clients of a cluster",
+        description="Send an event to the clients of all servers that use the same Redis, madang's and Node's.",
+    )
+    parser.add_argument("url", metavar="URL", help="where the Redis is, such as redis://localhost:6379")
+    parser.add_argument("event", metavar="EVENT", help="the event's name")
+    parser.add_argument("args", metavar="ARG", nargs="*", help="arguments: JSON, or else text as it stands")
+    parser.add_argument("--namespace", default="/", help="the namespace (default /)")
+    parser.add_argument("--to", action="append", default=[], metavar="ROOM", help="only members; may be repeated")
+    parser.add_argument("--except", action="append", default=[], metavar="ROOM", dest="except_", help="but for members")
+    parser.add_argument("--key", default="socket.io", help="what the channels' names begin with (default socket.io)")
+    parser.add_argument("--log-level", default="info", choices=("critical", "error", "warning", "info", "debug"))
+    parser.set_defaults(command=emit)
+
+
+def emit(options: argparse.Namespace) -> int:
+    """Send the event, and say how many servers listened; the exit status."""
+    from ..adapters.emitter import SyncEmitter
+
+    logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        with SyncEmitter(options.url, key=options.key) as emitter:
+            chosen = emitter.of(options.namespace).to(options.to).except_(options.except_)
+            chosen.emit(options.event, *map(_value, options.args))
+            servers = emitter.receivers
+    except (MadangError, OSError) as error:
+        sys.stderr.write(f"madang: {error}\n")
+        return 1
+    sys.stdout.write(f"{servers} {'server' if servers == 1 else 'servers'} listened\n")
+    return 0
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
