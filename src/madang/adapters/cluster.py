@@ -47,11 +47,22 @@ class Backend(Protocol):
 
     uid: str
 
-    def open(self, receive: Callable[[ClusterMessage], None], asking: Callable[[], bool]) -> None:
-        """Begin: `receive` gets each message of another server; answers only while something is `asking`."""
+    def open(
+        self,
+        receive: Callable[[ClusterMessage], None],
+        deliver: Callable[[Encoded, BroadcastOptions], None],
+        asking: Callable[[], bool],
+    ) -> None:
+        """Begin.
+
+        Args:
+            receive: gets each message of another server; answers only while something is asked.
+            deliver: gets each broadcast that comes encoded as clients are to get it.
+            asking: whether something is asked at present.
+        """
         ...
 
-    def broadcast(self, args: list[Any], options: BroadcastOptions, compress: bool) -> None:
+    def broadcast(self, encoded: Encoded, options: BroadcastOptions) -> None:
         """Send an event that wants no answer to those clients of all others that are meant."""
         ...
 
@@ -126,7 +137,7 @@ class ClusterAdapter(MemoryAdapter):
         self._questions: dict[str, Question] = {}
         self._ack_questions: dict[str, AckQuestion] = {}
         self._tasks = Tasks()
-        backend.open(self._receive, self._asking)
+        backend.open(self._receive, super().broadcast, self._asking)
 
     @property
     def uid(self) -> str:
@@ -177,7 +188,7 @@ class ClusterAdapter(MemoryAdapter):
     def broadcast(self, encoded: Encoded, options: BroadcastOptions) -> None:
         """Send a message to all that `options` names, here at once."""
         if not options.local:
-            self._backend.broadcast(self._context.values_of(encoded), options, encoded.compress)
+            self._backend.broadcast(encoded, options)
         super().broadcast(encoded, options)
 
     def broadcast_with_ack(

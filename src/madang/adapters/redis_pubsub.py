@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, Unpack
 
 from ..errors import PacketError
+from ..protocol.encoded import Encoded
 from ..types import Room
 from .adapter import AdapterContext, BroadcastOptions
 from .cluster import ClusterAdapter, short_id
@@ -150,7 +151,12 @@ class _Backend:
         self._own_request = b'{"uid":"%b"' % self.uid.encode()
         self._complained = False
 
-    def open(self, receive: Callable[[ClusterMessage], None], asking: Callable[[], bool]) -> None:
+    def open(
+        self,
+        receive: Callable[[ClusterMessage], None],
+        deliver: Callable[[Encoded, BroadcastOptions], None],
+        asking: Callable[[], bool],
+    ) -> None:
         """See `cluster.Backend`."""
         self._receive = receive
         self._asking = asking
@@ -165,9 +171,10 @@ class _Backend:
 
     # out
 
-    def broadcast(self, args: list[Any], options: BroadcastOptions, compress: bool) -> None:
+    def broadcast(self, encoded: Encoded, options: BroadcastOptions) -> None:
         """See `cluster.Backend`."""
-        self._send(self._channels.for_options(options), self._packer.pack(args, options, compress))
+        args = self._context.values_of(encoded)
+        self._send(self._channels.for_options(options), self._packer.pack(args, options, encoded.compress))
 
     def publish(self, message: ClusterMessage) -> None:
         """See `cluster.Backend`."""
