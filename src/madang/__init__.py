@@ -20,7 +20,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .adapters import Adapter, AdapterContext, AdapterGap, AdapterHealth, Found, MemoryAdapter
-from .client import Client, ClientSocket, EventStream, Manager, Received, SyncClient, connect
+from .client import (
+    Client,
+    ClientSocket,
+    EventStream,
+    Manager,
+    Received,
+    SyncClient,
+    SyncEventStream,
+    SyncSocket,
+    connect,
+)
 from .engine import CookieOptions, CorsOptions, Engine, Request, Session
 from .errors import (
     AckTimeout,
@@ -112,6 +122,8 @@ __all__ = [
     "Socket",
     "SocketClosed",
     "SyncClient",
+    "SyncEventStream",
+    "SyncSocket",
     "UsageError",
     "WaitTimeout",
     "connect",

@@ -266,6 +266,39 @@ async def test_retries_come_to_an_end(anyhow, backend):
     assert [entry[1] for entry in await backend.heard(client.who)] == ["connect", "nth", "nth", "nth", "echo"]
 
 
+@pytest.mark.feature("W10", "W7")
+async def test_each_try_is_a_question_of_its_own(anyhow):
+    """Each try has a number of its own, and so has each event; what is sent is one packet at a time."""
+    client = await anyhow.joined(retries=2, ack_timeout=0.03)
+    sent: list[bytes] = []
+    assert client.manager.engine is not None
+    client.manager.engine.on("packet_create", lambda encoded: sent.append(encoded.text))
+    answers = [
+        client.emit_with_ack("echo", 1),
+        client.emit_with_ack("nth", NEVER, "k"),
+        client.emit_with_ack("echo", 2),
+    ]
+    assert sent == [b'420["echo",1]']
+    assert await answers[0] == 1
+    with pytest.raises(AckTimeout):
+        await answers[1]
+    assert await answers[2] == 2
+    nth = [f'42{number}["nth",{NEVER},"k"]'.encode() for number in (1, 2, 3)]
+    assert sent == [b'420["echo",1]', *nth, b'424["echo",2]']
+
+
+@pytest.mark.feature("W10", "W11")
+async def test_what_the_connect_handler_emits_is_sent_once(anyhow, backend):
+    """An event that is to be retried, emitted in the handler of ``connect``, is sent once, as is what waited for it."""
+    client = anyhow(auto_connect=False, retries=3, ack_timeout=SOON)
+    client.emit("echo", "before")
+    client.on("connect", lambda: client.emit("echo", "in connect"))
+    await client.connect()
+    assert await client.emit_with_ack("echo", "last") == "last"
+    heard = [entry[1:] for entry in await backend.heard(client.who)]
+    assert heard == [["connect"], ["echo", "before"], ["echo", "in connect"], ["echo", "last"]]
+
+
 @pytest.mark.feature("W10", "W14")
 async def test_volatile_events_pass_the_queue(anyhow, backend):
     """A volatile event does not wait behind what is tried again."""

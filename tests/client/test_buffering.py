@@ -145,7 +145,7 @@ async def test_drained(make_client, backend):
         client.emit("x", number, "y" * 10_000)
     async with asyncio.timeout(SOON):
         await client.drained()
-    assert client.manager.writable
+    assert client.buffered == 0
     assert len(await backend.heard(client.who, 11)) == 11
 
 

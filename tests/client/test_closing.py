@@ -143,3 +143,16 @@ async def test_interrupted(kind: str, transports: str, tmp_path: Path):
         assert others == []
         assert "Task was destroyed" not in text
         assert await gone.count(1) == [("client namespace disconnect",)]
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_connecting_when_the_last_transport_has_just_gone(anyhow, turns: int):
+    """A client that connects again in the very turns in which its old connection ends is not aborted with that."""
+    client = await anyhow.joined()
+    client.disconnect()
+    while client.manager._dialer.live:
+        await asyncio.sleep(0)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(2):
+        await client.connect()

@@ -244,6 +244,25 @@ async def test_no_attempts(nowhere: str):
     await client.close()
 
 
+@pytest.mark.feature("V34")
+async def test_another_namespace_while_it_tries(nowhere: str):
+    """A namespace that is added while the connection is tried again joins those that wait, and adds no attempt."""
+    client = madang.Client(nowhere, transports=POLLING, reconnection_attempts=3, **QUICK)
+    heard, late = life(client), Heard()
+
+    def attempt(number: int) -> None:
+        if number == 2:
+            client.of("/late").on("connect_error", lambda error: late(str(error)))
+
+    client.manager.on("reconnect_attempt", attempt)
+    with pytest.raises(madang.ConnectionFailed):
+        await client.connected
+    assert numbers(heard, "reconnect_attempt") == [1, 2, 3]
+    assert names(heard).count("reconnect_failed") == 1
+    assert len(late.all) == 2
+    await client.close()
+
+
 @pytest.mark.feature("V33", "V39")
 async def test_reconnection_is_turned_off_while_it_tries(nowhere: str):
     """`manager.reconnection` may be turned off between attempts; the one that comes is the last."""

@@ -275,6 +275,26 @@ def test_closing_waits_for_the_upgrade():
 
 
 @pytest.mark.feature("V42")
+@pytest.mark.parametrize("ends", ["well", "badly"])
+def test_after_a_close_that_waits_nothing_is_taken(ends: str):
+    """What is sent after a close that waits for an upgrade is dropped, and what was sent before it is not."""
+    seat = upgrading()
+    polling, websocket = seat.wires
+    seat.session.send("before")
+    seat.session.close()
+    assert (seat.session.state, seat.session.writable) == ("closing", False)
+    seat.session.send("after")
+    seat.session.send(b"after")
+    if ends == "well":
+        assert polling.paused is not None
+        polling.paused()
+    else:
+        websocket.lose()
+    assert (seat.session.state, seat.ends) == ("closed", ["forced close"])
+    assert [packet for packet in polling.sent + websocket.sent if packet not in (b"2probe", b"5")] == [b"4before"]
+
+
+@pytest.mark.feature("V42")
 def test_closing_when_the_upgrade_fails():
     """A close that waits for an upgrade which fails ends the session on polling, after what waits."""
     seat = upgrading()

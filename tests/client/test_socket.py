@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -42,6 +43,39 @@ async def test_the_life_of_a_client(make_client, backend):
     assert await backend.heard(client.who, 2) == [["/", "connect"], ["/", "disconnect", "client namespace disconnect"]]
     assert heard.all == [("connect",), ("disconnect", "io client disconnect")]
     assert client.manager.engine is None or client.manager.engine.state != "open"
+
+
+@pytest.mark.feature("L10", "W7")
+async def test_dates(make_client):
+    """A datetime, alone or within, goes out as a Date of JavaScript does."""
+    client = await make_client.joined()
+    date = datetime(2026, 1, 2, 3, 4, 5, 678_900, UTC)
+    assert await client.emit_with_ack("echo", date, {"at": [date]}) == (
+        "2026-01-02T03:04:05.678Z",
+        {"at": ["2026-01-02T03:04:05.678Z"]},
+    )
+
+
+@pytest.mark.feature("W7")
+@pytest.mark.parametrize("value", [False, None, 0, "", [], {}, b""], ids=repr)
+async def test_answers_that_are_false(anyhow, backend, value):
+    """An answer that counts as false is an answer, both ways."""
+    client = await anyhow.joined()
+    client.on("tell", lambda given: given)
+    assert await client.emit_with_ack("echo", value) == value
+    assert await backend.ask(client.who, "tell", value) == ([] if value is None else [value])
+
+
+@pytest.mark.feature("R4")
+async def test_bytes_keep_their_place(make_client):
+    """Events with and without bytes arrive in the order in which they were emitted."""
+    client = await make_client.joined()
+    heard = Heard()
+    client.on("echo", heard)
+    sent: list[tuple[object, ...]] = [(b"1",), ("2",), ({"three": [b"3", "4", b"\x05" * 3000]},), (6,), (b"",), (8,)]
+    for args in sent * 5:
+        client.emit("echo", *args)
+    assert await heard.count(30) == sent * 5
 
 
 @pytest.mark.feature("W26", "W7")
@@ -249,6 +283,79 @@ async def test_the_connection_closes_with_its_last_namespace(anyhow, backend):
     assert [entry[0] for entry in await closed.count(1)] == ["forced close"]
     assert [entry[:2] for entry in await backend.heard(client.who, 5)][-1] == ["/chat", "disconnect"]
     assert client.manager.state == "closed"
+
+
+@pytest.mark.feature("V6", "W1", "V40")
+async def test_a_namespace_from_the_handler_of_a_disconnect(anyhow):
+    """When the last namespace has been left, a handler that hears of it may join another one."""
+    client = await anyhow.joined()
+    joined = Heard()
+
+    def gone(reason: str) -> None:
+        chat = client.of("/chat")
+        chat.on("connect", lambda: joined(chat.id))
+
+    client.on("disconnect", gone)
+    client.disconnect()
+    await joined.count(1)
+    client.off("disconnect")
+    assert await client.of("/chat").emit_with_ack("echo", 1) == 1
+    assert not client.active
+
+
+@pytest.mark.feature("V6", "V40")
+async def test_joining_one_namespace_while_leaving_another(anyhow, backend):
+    """A namespace that is asked for in the turn in which the only joined one is left keeps the connection open."""
+    client = await anyhow.joined("/chat")
+    engine = client.manager.engine
+    late = client.of("/late")
+    client.disconnect()
+    async with asyncio.timeout(SOON):
+        await late.connected
+    assert client.manager.engine is engine
+    assert [entry[:2] for entry in await backend.heard(client.who, 3)] == [
+        ["/chat", "connect"],
+        ["/chat", "disconnect"],
+        ["/late", "connect"],
+    ]
+
+
+@pytest.mark.feature("W1", "V40")
+async def test_what_is_sent_to_join_and_to_leave(anyhow):
+    """Asking for a namespace again sends nothing; leaving all of them sends one packet for each, in order."""
+    client = anyhow()
+    sent: list[bytes] = []
+    manager = client.manager
+    assert manager.engine is not None
+    manager.engine.on("packet_create", lambda encoded: sent.append(encoded.text))
+    chat = client.of("/chat")
+    assert client.of("/chat") is chat
+    async with asyncio.timeout(SOON):
+        await client.connected
+        await chat.connected
+    client.connect()
+    chat.connect()
+    client.of("/chat").connect()
+    client.disconnect()
+    chat.disconnect()
+    client.disconnect()
+    assert sent == [b"40", b"40/chat,", b"41", b"41/chat,"]
+
+
+@pytest.mark.feature("W20", "V33")
+async def test_leaving_one_namespace_while_another_comes_back(anyhow, backend):
+    """Who leaves one namespace while the connection is being made again does not come back there; the others do."""
+    client = await anyhow.joined()
+    chat = client.of("/chat")
+    await chat.connected
+    main = lives(client)
+    client.manager.on("reconnect_attempt", lambda number: client.disconnect())
+    await backend.cut(client.who)
+    async with asyncio.timeout(SOON):
+        await chat.wait_for("connect", timeout=SOON)
+    assert await chat.emit_with_ack("echo", 1) == 1
+    assert (client.active, client.is_connected) == (False, False)
+    assert main.all == [("disconnect", "transport close")]
 
 
 # ----------------------------------------------------------------------------------------------------- auth, refusals
@@ -569,7 +676,7 @@ async def test_auth_that_raises(anyhow):
     client.on_error(lambda error, socket, event: failed(str(error), event))
     with pytest.raises(ConnectError, match="logged out"):
         await client.connect()
-    assert heard.all == [("connect_error", "no token yet"), ("connect_error", "logged out")]
+    assert heard.all == [("connect_error", "auth error: ValueError: no token yet"), ("connect_error", "logged out")]
     assert failed.all == [("no token yet", "auth")]
     assert not client.active
 

@@ -164,6 +164,28 @@ async def test_too_large(way: str):
         assert await client.emit_with_ack("ask", 1, timeout=SOON) == 1
 
 
+@pytest.mark.feature("V28")
+@pytest.mark.parametrize("way", [WEBSOCKET, POLLING])
+@pytest.mark.parametrize("answer", ["x" * 3000, b"x" * 3000, (1, "x" * 3000), ["x" * 1500, b"x" * 3000]], ids=type)
+async def test_an_answer_too_large_for_the_server(way: list[str], answer: object):
+    """An answer that the server would not take becomes an error there, and the connection stays."""
+    io = echo_server(max_http_buffer_size=2000)
+    got: list[object] = []
+
+    @io.on("want")
+    async def want(socket: madang.Socket) -> None:
+        got.append(await socket.emit_with_ack("give", timeout=SOON))
+
+    async with listening(io) as url, joined(url, transports=way) as client:
+        client.on_error(lambda error, socket, event: None)
+        client.on("give", lambda: answer)
+        client.emit("want")
+        await until(lambda: got)
+        assert isinstance(got[0], dict)
+        assert "error" in got[0]
+        assert client.is_connected
+
+
 @pytest.mark.parametrize("way", [WEBSOCKET, POLLING])
 async def test_too_large_for_the_client(way: list[str]):
     """An answer above `max_http_buffer_size` ends the connection with an error that names the option."""

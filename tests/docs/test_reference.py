@@ -21,6 +21,7 @@ import pytest
 import madang
 from madang import errors
 from madang.adapters.redis_options import RedisOptions
+from madang.cli.commands import COMMANDS
 from madang.cli.main import main
 from madang.client.options import ClientKeywords, ClientOptions
 from madang.client.socket import IO_CLIENT, IO_SERVER
@@ -95,6 +96,23 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str]):
         main(["run", "--help"])
     there = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help"}
     assert {row[0] for row in rows(section("hosting.md", "madang run"))} == there
+
+
+def test_the_terminal_client(capsys: pytest.CaptureFixture[str]):
+    """docs/connect.md names each option of `madang connect`, each command of its prompt, and each exit status."""
+    with pytest.raises(SystemExit):
+        main(["connect", "--help"])
+    out = capsys.readouterr().out
+    there = set(re.findall(r"^  (?:-\w[^-]*, )?(--[a-z-]+)", out, re.MULTILINE)) - {"--help"}
+    told = {
+        row[0]
+        for heading in ("For scripts", "What the server is shown", "The way to the server")
+        for row in rows(section("connect.md", heading))
+    }
+    assert told == there
+    assert [row[0].split()[0] for row in rows(section("connect.md", "Commands of the prompt"))] == list(COMMANDS)
+    statuses = re.findall(r"^  (\d+) ", out.rpartition("exit statuses:")[2], re.MULTILINE)
+    assert [row[0].split(",")[0] for row in rows(section("connect.md", "Exit statuses"))] == statuses
 
 
 class Color(enum.Enum):

@@ -110,6 +110,7 @@ class Decoder {
   listener = () => {};
   on = (_, listener) => (this.listener = listener);
   off = () => {};
+  removeListener = () => {};
   emit = () => {};
   destroy = () => {};
   removeAllListeners = () => (this.listener = () => {});

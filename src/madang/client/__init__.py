@@ -4,6 +4,16 @@ from .client import Client, connect
 from .reconnect import Manager
 from .socket import ClientSocket
 from .stream import EventStream, Received
-from .sync import SyncClient
+from .sync import SyncClient, SyncEventStream, SyncSocket
 
-__all__ = ["Client", "ClientSocket", "EventStream", "Manager", "Received", "SyncClient", "connect"]
+__all__ = [
+    "Client",
+    "ClientSocket",
+    "EventStream",
+    "Manager",
+    "Received",
+    "SyncClient",
+    "SyncEventStream",
+    "SyncSocket",
+    "connect",
+]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Coroutine, Generator
 from dataclasses import fields
-from typing import Any, Unpack, cast
+from typing import Any, TypeVar, Unpack, cast
 from weakref import WeakValueDictionary
 
 from ..engine.client_options import ClientEngineOptions
@@ -15,6 +15,8 @@ from .options import Auth, ClientKeywords, ClientOptions
 from .reconnect import GOODBYE, Manager, shared_key
 from .socket import ClientSocket
 from .url import Target, parse
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _shared: WeakValueDictionary[tuple[Any, ...], Manager] = WeakValueDictionary()
 
@@ -75,7 +77,7 @@ class Client(ClientSocket):
         name = namespace if namespace.startswith("/") else f"/{namespace}"
         known = name in self.manager.sockets
         socket = self.manager.socket(name, auth)
-        if socket not in self._spaces and socket is not self:
+        if not known:
             self._spaces.append(socket)
         if not known and self.manager.options.auto_connect:
             if _running_loop() is not None:
@@ -95,13 +97,13 @@ class Client(ClientSocket):
             socket.disconnect()
             socket.closed_for_good()
         if not any(socket.active for socket in manager.sockets.values()):
-            await manager.close(timeout)
+            await manager.finish(timeout)
 
-    def on_error(self, handler: Any) -> Any:
+    def on_error(self, handler: F) -> F:
         """Tell `handler(error, socket, event)` of each exception that a handler has raised. A decorator."""
         return self.manager.on_error(handler)
 
-    def spawn(self, coroutine: Any) -> None:
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         """Run a coroutine in the background until it ends or the client is closed, which cancels it."""
         self.manager.spawn(coroutine)
 
@@ -111,7 +113,7 @@ class Client(ClientSocket):
         That is so once the server's application has refused or disconnected it, once it was disconnected or closed
         here, and once connecting again has been given up.
         """
-        return await self._over()
+        return await self._end()
 
     async def __aenter__(self) -> Client:
         await self._opened()

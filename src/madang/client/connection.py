@@ -12,7 +12,6 @@ from ..events.arrival import Arrival
 from ..protocol.binary import Reconstruction
 from ..protocol.parser import ACK, BINARY_ACK, BINARY_EVENT, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
 from ..protocol.socketio import DefaultParser
-from ..protocol.values import loads
 
 if TYPE_CHECKING:
     from .reconnect import Manager
@@ -79,8 +78,6 @@ class Connection(Arrival):
         """
         if self._partial is not None:
             raise PacketError("text came where an attachment was due")
-        if self._main is not None and packet[1:2] == b"3" and self._take_ack(packet):
-            return
         received = self.manager.parser.decode(packet)
         self.manager.tell_packet(received)
         socket = self.manager.sockets.get(received.namespace)
@@ -89,19 +86,6 @@ class Connection(Arrival):
             socket.receive_event(received.payload, received.id)
             return
         self._receive(received)
-
-    def _take_ack(self, packet: bytes) -> bool:
-        """The answer to an event in ``/``; False if it takes the longer way."""
-        start = packet.find(b"[", 2)
-        digits = packet[2:start]
-        if start < 0 or not digits.isdigit() or len(digits) > 18:
-            return False
-        values = loads(packet[start:])
-        socket = self.manager.sockets["/"]
-        if not isinstance(values, list):
-            return False
-        socket.receive_ack(int(digits), values)  # pyright: ignore[reportUnknownArgumentType]
-        return True
 
     def _receive(self, packet: Packet) -> None:
         args = self.manager.parser.decode_args(packet)
@@ -130,9 +114,13 @@ class Connection(Arrival):
     def _receive_whole(self, packet: Packet, size: int) -> None:
         """A packet whose arguments are decoded and complete; for a namespace that we have left it is late."""
         socket = self.manager.sockets.get(packet.namespace)
-        if socket is None or not socket.active:
-            return
         kind = packet.type
+        if socket is None:
+            return
+        if kind in (CONNECT, CONNECT_ERROR, DISCONNECT) and socket.answered_late(kind == CONNECT):
+            return
+        if not socket.active:
+            return
         if kind in (EVENT, BINARY_EVENT):
             socket.event_arrived(packet.args, packet.id, size)
         elif kind in (ACK, BINARY_ACK):

@@ -180,6 +180,7 @@ class Manager(EventOwner, Listeners):
         self._cancel_timer()
         self._giving_up = False
         self._reconnecting = False
+        self.backoff.reset()
         self._connect(done)
 
     def listener_added(self, event: str) -> None:
@@ -191,9 +192,8 @@ class Manager(EventOwner, Listeners):
     # what sockets call
 
     def can_take(self, namespace: str, loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether another client may share it: for a namespace that is free, in the same loop, while it is in use."""
-        used = any(socket.active for socket in self.sockets.values())
-        return used and namespace not in self.sockets and self._loop is loop
+        """Whether another client may share it: for a namespace that is free, in the same loop."""
+        return namespace not in self.sockets and self._loop in (loop, None)
 
     def prepare(self) -> None:
         """Belong to the running loop.
@@ -227,6 +227,11 @@ class Manager(EventOwner, Listeners):
         engine = self.engine
         return engine.buffered if engine is not None else 0
 
+    @property
+    def leaving(self) -> bool:
+        """Whether the connection is about to end by our own wish, and what waits is still being sent."""
+        return self._giving_up and self.state == OPEN
+
     def refresh_main(self) -> None:
         """Somebody wants to see events before their handlers, or no longer."""
         if self._connection is not None:
@@ -243,6 +248,7 @@ class Manager(EventOwner, Listeners):
         """Close it, and do not come back."""
         self._giving_up = True
         self._reconnecting = False
+        self.backoff.reset()
         self._cancel_timer()
         if self.state == WAITING:
             self.state = CLOSED
@@ -270,7 +276,7 @@ class Manager(EventOwner, Listeners):
             self._drained.append(future)
             engine = self.engine
             if engine is not None:
-                engine.drain_awaited = True
+                engine.watch_drain()
             await future
 
     def tell_packet(self, packet: Packet) -> None:
@@ -309,10 +315,16 @@ class Manager(EventOwner, Listeners):
             return
         self._cancel_timer()
         self.state = OPEN
+        self.last_error = None
+        done, self._done = self._done, None
         self.tell("open")
         for socket in tuple(self.sockets.values()):
             socket.manager_opened()
-        done, self._done = self._done, None
+        if self._reconnecting:
+            self._reconnecting = False
+            attempts = self.backoff.attempts
+            self.backoff.reset()
+            self.tell("reconnect", attempts)
         if done is not None:
             done(None)
 
@@ -328,7 +340,7 @@ class Manager(EventOwner, Listeners):
                 error = ConnectionFailed(reason, None if description is None else str(description))
             self._failed(error)
             return
-        self.state = CLOSED
+        self.state = WAITING if self.reconnection and not self._giving_up else CLOSED
         self.backoff.reset()
         self.drained_now()
         if isinstance(description, ConnectionFailed):
@@ -336,14 +348,26 @@ class Manager(EventOwner, Listeners):
         self.tell("close", reason, description)
         for socket in tuple(self.sockets.values()):
             socket.manager_closed(reason, description)
-        if self.reconnection and not self._giving_up:
+        if self._begun_anew:
+            pass
+        elif self.state == WAITING and self.reconnection:
             self._reconnect()
+        elif self._giving_up and any(socket.active for socket in self.sockets.values()):
+            self.open()  # somebody wanted to come back while the goodbye was said
         else:
             self._gave_up(None)
 
+    @property
+    def _begun_anew(self) -> bool:
+        """Whether a handler that was told of an end has asked for a new beginning already."""
+        return self.state in (OPENING, OPEN)
+
     def _failed(self, error: ConnectionFailed) -> None:
         """An attempt has failed."""
-        self.state = CLOSED
+        done, self._done = self._done, None
+        again, self._reconnecting = self._reconnecting, False
+        retry = (again or done is None) and error.retryable and self.reconnection and not self._giving_up
+        self.state = WAITING if retry else CLOSED
         self.last_error = error
         self.tell("error", error)
         told = bool(self._listeners and self._listeners.get("error"))
@@ -351,55 +375,41 @@ class Manager(EventOwner, Listeners):
             told = socket.manager_failed(error) or told
         if not told and self.backoff.attempts == 0:
             logger.warning("connecting to %s failed: %s", self._dialer.origin, error)
-        done, self._done = self._done, None
         if done is not None:
             done(error)
-        elif self._giving_up:
-            pass
-        elif self.reconnection and error.retryable and not self._reconnecting and self.backoff.attempts == 0:
-            self._reconnect()
-        else:
-            self._gave_up(error)
+        if not self._begun_anew and not self._giving_up:
+            if self.state == WAITING and self.reconnection:
+                self._reconnect()
+            else:
+                if again:
+                    self.tell("reconnect_failed")
+                self._gave_up(error)
+        if again:
+            self.tell("reconnect_error", error)
 
     # connecting again
 
     def _reconnect(self) -> None:
-        if self._reconnecting or self._giving_up:
-            return
         if self.backoff.attempts >= self.reconnection_attempts:
-            self._reconnecting = False
             self.backoff.reset()
+            self.state = CLOSED
             self.tell("reconnect_failed")
             self._gave_up(self.last_error or ConnectionFailed("reconnect failed"))
             return
         self._reconnecting = True
-        self.state = WAITING
         self._timer = self.clock.call_later(self.backoff.next(), self._try_again)
 
     def _try_again(self) -> None:
         self._timer = None
-        if self._giving_up:
-            return
         self.tell("reconnect_attempt", self.backoff.attempts)
-        if not self._giving_up:
-            self._connect(self._tried_again)
-
-    def _tried_again(self, error: ConnectionFailed | None) -> None:
-        self._reconnecting = False
-        if error is None:
-            attempts = self.backoff.attempts
-            self.backoff.reset()
-            self.tell("reconnect", attempts)
-            return
-        if error.retryable and self.reconnection:
-            self._reconnect()
-        elif not self._giving_up:
-            self.tell("reconnect_failed")
-            self._gave_up(error)
-        self.tell("reconnect_error", error)
+        if self.state == WAITING:
+            self._connect(None)
 
     def _gave_up(self, error: ConnectionFailed | None) -> None:
         """There will be no further attempt unless somebody asks for one."""
+        if self._begun_anew:
+            return
+        self.state = CLOSED
         for socket in tuple(self.sockets.values()):
             socket.manager_gave_up(error)
         self._clean_up()
@@ -419,6 +429,9 @@ class Manager(EventOwner, Listeners):
     async def _close_dialer(self) -> None:
         try:
             await self._dialer.close(GOODBYE)
+            session = self.engine
+            if self.leaving and session is not None:
+                session.close_now()  # it waits for an upgrade whose transports have just been dropped
         finally:
             if self._cleaning is asyncio.current_task():
                 self._cleaning = None
@@ -437,6 +450,11 @@ class Manager(EventOwner, Listeners):
         """
         for socket in tuple(self.sockets.values()):
             socket.disconnect()
+            socket.closed_for_good()
+        await self.finish(timeout)
+
+    async def finish(self, timeout: float) -> None:
+        """Close the connection, which no namespace wants any more; see `close`."""
         if self._loop is None:
             return
         self.close_connection()

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AckTimeout, BufferFull, SocketClosed, UsageError
+from ..protocol.encoded import Encoded
 from .sizes import size_of
 
 if TYPE_CHECKING:
@@ -15,21 +16,24 @@ if TYPE_CHECKING:
 
 
 class _Entry:
-    __slots__ = ("args", "compress", "future", "pending", "size", "timeout", "tries")
+    """An event of the queue; `future` is None if nobody waits for its answer."""
 
-    def __init__(self, args: tuple[Any, ...], timeout: float | None, compress: bool, size: int) -> None:
-        self.args = args
+    __slots__ = ("encoded", "future", "pending", "size", "timeout", "tries")
+
+    def __init__(self, encoded: Encoded, timeout: float | None, future: asyncio.Future[Any] | None) -> None:
+        self.encoded = encoded
         self.timeout = timeout
-        self.compress = compress
-        self.size = size
+        self.future = future
+        self.size = size_of(encoded)
         self.tries = 0
         self.pending = False
-        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.future.add_done_callback(_mark_retrieved)
 
 
 class RetryQueue:
     """What a socket with the option `retries` has to send.
+
+    An event is encoded once, when it is emitted, without the ack id, another one in each try. So what the caller
+    does to the arguments afterwards changes nothing.
 
     Args:
         socket: the socket.
@@ -52,21 +56,27 @@ class RetryQueue:
         """Bytes that wait for their turn, or for their answer."""
         return self._bytes
 
-    def add(self, args: tuple[Any, ...], timeout: float | None, compress: bool) -> asyncio.Future[Any]:
+    def ask(self, encoded: Encoded, timeout: float | None) -> asyncio.Future[Any]:
         """Send an event once those before it are done; its answer, or `AckTimeout` after the last try."""
-        manager = self._socket.manager
-        encoded = manager.parser.encode_event(self._socket.nsp, args)  # what cannot be sent fails here
-        if manager.engine is not None:
-            manager.engine.check_size(encoded)
-        limit = manager.engine_options.outbound_limit
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        entry = _Entry(encoded, timeout, future)
+        future.add_done_callback(partial(self._settled, entry))
+        self._add(entry)
+        return future
+
+    def tell(self, encoded: Encoded, timeout: float | None) -> None:
+        """The same for an event whose answer nobody waits for; needs no running loop before there is a connection."""
+        self._add(_Entry(encoded, timeout, None))
+
+    def _add(self, entry: _Entry) -> None:
+        engine, limit = self._socket.manager.engine, self._socket.manager.engine_options.outbound_limit
+        if engine is not None:
+            engine.check_size(entry.encoded)
         if self._bytes > limit:
             raise BufferFull(self._bytes, limit)
-        entry = _Entry(args, timeout, compress, size_of(encoded))
-        entry.future.add_done_callback(lambda _: self._done(entry))
         self._bytes += entry.size
         self._entries.append(entry)
         self.go_on(again=False)
-        return entry.future
 
     def go_on(self, *, again: bool) -> None:
         """Send the first one.
@@ -74,55 +84,60 @@ class RetryQueue:
         Args:
             again: even if it is on its way already, as after a new connection.
         """
-        if not self._socket.is_connected:
-            return
-        while self._entries:
+        while self._entries and self._socket.can_send():
             entry = self._entries[0]
-            if entry.future.cancelled():
-                self._entries.popleft()
-                continue
             if entry.pending and not again:
                 return
             entry.pending = True
             entry.tries += 1
             try:
-                answer = self._socket.send_once(entry.args, entry.timeout, entry.compress)
+                answer = self._socket.send_try(entry.encoded, entry.timeout)
             except (UsageError, BufferFull) as error:
-                self._entries.popleft()
-                if not entry.future.done():
-                    entry.future.set_exception(error)
+                self._end(entry, error)
                 continue
             answer.add_done_callback(partial(self._answered, entry, entry.tries))
             return
 
-    def _done(self, entry: _Entry) -> None:
-        self._bytes -= entry.size
-
     def fail(self, reason: str) -> None:
         """Nothing will be sent any more."""
         entries, self._entries = self._entries, deque()
+        self._bytes = 0
         for entry in entries:
-            if not entry.future.done():
+            if entry.future is not None and not entry.future.done():
                 entry.future.set_exception(SocketClosed(reason))
 
     def _answered(self, entry: _Entry, number: int, answer: asyncio.Future[Any]) -> None:
         if not self._entries or self._entries[0] is not entry or number != entry.tries:
-            return  # an answer to an earlier try has been enough
+            return  # it was cancelled, or sent again meanwhile
         error = None if answer.cancelled() else answer.exception()
         entry.pending = False
-        if answer.cancelled() or error is None:
-            self._entries.popleft()
-            if not entry.future.done():
-                entry.future.set_result(None if answer.cancelled() else answer.result())
+        if error is None:
+            self._end(entry, None, None if answer.cancelled() else answer.result())
         elif entry.tries > self._retries:
-            self._entries.popleft()
-            if not entry.future.done():
-                entry.future.set_exception(error if isinstance(error, SocketClosed) else AckTimeout())
+            self._end(entry, error if isinstance(error, SocketClosed) else AckTimeout())
         elif isinstance(error, SocketClosed):
             return  # the next connection sends it again
         self.go_on(again=False)
 
+    def _end(self, entry: _Entry, error: BaseException | None, answer: Any = None) -> None:
+        """The first one is done with."""
+        self._entries.popleft()
+        self._bytes -= entry.size
+        future = entry.future
+        if future is None:
+            if error is not None:
+                self._socket.given_up(error, entry.encoded)
+        elif not future.done():
+            if error is None:
+                future.set_result(answer)
+            else:
+                future.set_exception(error)
 
-def _mark_retrieved(future: asyncio.Future[Any]) -> None:
-    if not future.cancelled():
-        future.exception()
+    def _settled(self, entry: _Entry, future: asyncio.Future[Any]) -> None:
+        """If who asked has cancelled that, the event is taken back, and holds up those behind it no longer."""
+        if not future.cancelled():
+            future.exception()  # so that asyncio does not log it if nobody looks
+        elif entry in self._entries:
+            self._entries.remove(entry)
+            self._bytes -= entry.size
+            self.go_on(again=False)

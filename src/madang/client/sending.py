@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from asyncio import Future
 from collections import deque
 from collections.abc import Sequence
-from functools import partial
 from itertools import count
-from threading import get_ident
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from threading import Lock, get_ident
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ..errors import AckTimeout, BufferFull, UsageError
-from ..events.acks import PendingAck, error_without_data
+from ..errors import AckTimeout, BufferFull, SocketClosed, UsageError
+from ..events.acks import NEVER, PendingAck, error_without_data
 from ..events.event import check_event
 from ..events.handlers import HandlerTable
 from ..events.listening import Listening
 from ..protocol.encoded import Encoded
 from ..protocol.parser import RESERVED_EVENTS
+from ..protocol.socketio import DefaultParser
 from .operator import ClientOperator
 from .retrying import RetryQueue
 from .sizes import size_of
@@ -55,6 +56,7 @@ class Sender(Listening):
         self.nsp = namespace if namespace.startswith("/") else f"/{namespace}"
         self.write = drop
         self._session: ClientSession | None = None  # while the namespace is joined
+        self._paused_session: ClientSession | None = None  # what is not read from, since too much waits here
         self._ids = count()
         self._acks: dict[int, PendingAck] = {}
         self._buffer: deque[Buffered] = deque()
@@ -62,6 +64,11 @@ class Sender(Listening):
         self._since_look = 0
         options = manager.options
         self._retry = RetryQueue(self, options.retries) if options.retries else None
+        self._closed = False
+        self._sweeps_in: asyncio.AbstractEventLoop | None = None  # where `_sweeper` is due
+        self._sweeper: Any = None
+        self._crossing = 0
+        self._crossing_lock = Lock()
 
     @property
     def is_connected(self) -> bool:
@@ -71,8 +78,16 @@ class Sender(Listening):
     @property
     def buffered(self) -> int:
         """Bytes that wait: for the connection, or for the server to take them."""
-        waiting = self._retry.buffered if self._retry is not None else 0
-        return self._buffered_bytes + waiting + self.manager.buffered
+        return self._crossing + self._waiting_bytes + self.manager.buffered
+
+    @property
+    def _waiting_bytes(self) -> int:
+        """Bytes that wait for the connection, or in the queue of `retries`."""
+        return self._buffered_bytes + (self._retry.buffered if self._retry is not None else 0)
+
+    def _require_life(self) -> None:
+        if self._closed:
+            raise SocketClosed("the client was closed; call connect() again")
 
     # emitting
 
@@ -86,7 +101,14 @@ class Sender(Listening):
             BufferFull: more than `outbound_limit` waits already.
         """
         plain = type(event) is str and event not in RESERVED_EVENTS
-        self.emit_with((event if plain else check_event(event), *args))
+        named = (event if plain else check_event(event), *args)
+        manager = self.manager
+        if self._retry is None and get_ident() == manager.thread:  # each call counts here
+            encoded = manager.parser.encode_event(self.nsp, named)
+            encoded.event = named
+            self._send(encoded, None, False)
+        else:
+            self.emit_with(named)
 
     def send(self, *args: Any) -> None:
         """Send the event ``message``."""
@@ -108,7 +130,8 @@ class Sender(Listening):
             SocketClosed: when awaited, if the connection was lost after the event was sent.
             ReservedEventName: the name belongs to the protocol.
         """
-        return self.request((check_event(event), *args), timeout)
+        plain = type(event) is str and event not in RESERVED_EVENTS
+        return self.request((event if plain else check_event(event), *args), timeout)
 
     @property
     def volatile(self) -> ClientOperator:
@@ -142,60 +165,111 @@ class Sender(Listening):
     def emit_with(self, args: tuple[Any, ...], *, compress: bool = True, volatile: bool = False) -> None:
         """Send an event, given as name and arguments, with the flags of a `ClientOperator`."""
         manager = self.manager
-        if self._retry is not None and not volatile:
-            manager.in_loop(self._emit_surely, args, compress)
-            return
-        if get_ident() == manager.thread:
+        surely = self._retry is not None and not volatile
+        if get_ident() == manager.thread and not surely:
             encoded = manager.parser.encode_event(self.nsp, args, None, compress)
             encoded.event = args
             self._send(encoded, None, volatile)
             return
         encoded = manager.parser_here().encode_event(self.nsp, args, None, compress)
         encoded.event = args
-        if self.manager.in_other_thread():
-            self._check(encoded, self.manager.engine)
-            manager.call_in_loop(self._send, encoded, None, volatile)
+        if manager.in_other_thread():
+            size = size_of(encoded)
+            self._cross(encoded, size)
+            manager.call_in_loop(self._crossed, encoded, volatile, size)
         else:
-            self._send(encoded, None, volatile)
+            self._send_plain(encoded, volatile)
 
     def request(
         self, args: tuple[Any, ...], timeout: float | None = None, *, compress: bool = True, volatile: bool = False
     ) -> Future[Any]:
         """Send an event that wants an answer; see `emit_with_ack`."""
-        self.manager.require_own_thread("emit_with_ack")
-        seconds = timeout if timeout is not None else self.manager.options.ack_timeout
-        if self._retry is not None and not volatile:
-            return self._retry.add(args, seconds, compress)
-        return self.send_once(args, seconds, compress, volatile)
-
-    def send_once(
-        self, args: tuple[Any, ...], timeout: float | None, compress: bool, volatile: bool = False
-    ) -> Future[Any]:
-        """Send an event that wants an answer, without the queue of `retries`."""
-        ack_id = next(self._ids)
-        encoded = self.manager.parser.encode_event(self.nsp, args, ack_id, compress)
+        manager = self.manager
+        if get_ident() != manager.thread:
+            manager.require_own_thread("emit_with_ack")
+        if self._closed:
+            self._require_life()
+        seconds = timeout if timeout is not None else manager.options.ack_timeout
+        surely = self._retry is not None and not volatile
+        ack_id = -1 if surely else next(self._ids)
+        encoded = manager.parser.encode_event(self.nsp, args, None if surely else ack_id, compress)
         encoded.event = args
-        pending = PendingAck(timeout, lambda: self._forget_ack(ack_id))
-        self._acks[ack_id] = pending
-        self._ack_awaited()
+        if self._retry is not None and not volatile:
+            return self._retry.ask(encoded, seconds)
+        return self.send_asking(encoded, ack_id, seconds, volatile)
+
+    def send_asking(self, encoded: Encoded, ack_id: int, timeout: float | None, volatile: bool = False) -> Future[Any]:
+        """Send an event that wants an answer, without the queue of `retries`."""
+        loop = asyncio.get_running_loop()
+        pending = self._acks[ack_id] = PendingAck(loop=loop)
+        pending.asker = self
+        pending.ack_id = ack_id
+        pending.due = NEVER
+        pending.timer = None
+        if timeout is not None:
+            if timeout != self.manager.options.ack_timeout:
+                pending.timer = loop.call_later(timeout, pending.give_up)
+            else:  # these come due in the order in which they stand, so one timer is enough for all
+                pending.due = loop.time() + timeout
+                if self._sweeps_in is not loop:
+                    self._sweep_later(loop, timeout)
+        if self._reading_paused or self._paused_session is not None:
+            self._ack_awaited()
         try:
             sent = self._send(encoded, ack_id, volatile)
         except BaseException:
-            pending.future.cancel()
+            pending.cancel()
             raise
         if not sent:
-            pending.future.set_exception(AckTimeout("a volatile event could not leave at once, and was dropped"))
-        return pending.future
+            pending.end(AckTimeout("a volatile event could not leave at once, and was dropped"))
+        return pending
 
-    def _emit_surely(self, args: tuple[Any, ...], compress: bool) -> None:
-        assert self._retry is not None
-        answer = self._retry.add(args, self.manager.options.ack_timeout, compress)
-        answer.add_done_callback(partial(self._unanswered, args[0]))
+    def send_try(self, encoded: Encoded, timeout: float | None) -> Future[Any]:
+        """Send an event of the queue of `retries`, with an ack id of its own."""
+        parser, ack_id = self.manager.parser, next(self._ids)
+        if type(parser) is DefaultParser:
+            numbered = parser.numbered(encoded, self.nsp, ack_id)
+        else:  # a parser of one's own has to do it all again
+            numbered = parser.encode_event(self.nsp, encoded.event or (), ack_id, encoded.compress)
+        numbered.event = encoded.event
+        return self.send_asking(numbered, ack_id, timeout)
 
-    def _unanswered(self, event: str | int, answer: Future[Any]) -> None:
-        """An event that nobody waits for the answer of has been given up."""
-        if not answer.cancelled() and answer.exception() is not None:
-            self.manager.handler_failed(cast("BaseException", answer.exception()), self, event)
+    def given_up(self, error: BaseException, encoded: Encoded) -> None:
+        """An event that nobody waits for the answer of could not be sent, or was not answered."""
+        self.manager.handler_failed(error, self, encoded.event[0] if encoded.event else "emit")
+
+    def can_send(self) -> bool:
+        """Whether the namespace is joined, by a connection that is alive as far as is known."""
+        session = self._session
+        return session is not None and (self.manager.clock.time() < session.expires_at or not session.has_expired())
+
+    # from another thread
+
+    def _cross(self, encoded: Encoded, size: int) -> None:
+        """In the emitting thread: see that the event will be taken, and count it as waiting until the loop has it."""
+        self._check(encoded, self.manager.engine)
+        limit = self.manager.engine_options.outbound_limit
+        with self._crossing_lock:
+            waiting = self._crossing + self._waiting_bytes
+            if waiting > limit:
+                raise BufferFull(waiting, limit)
+            self._crossing += size
+
+    def _crossed(self, encoded: Encoded, volatile: bool, size: int) -> None:
+        """In the loop: nobody is there any more to raise an error at."""
+        with self._crossing_lock:
+            self._crossing -= size
+        try:
+            self._send_plain(encoded, volatile)
+        except (UsageError, BufferFull) as error:
+            self.given_up(error, encoded)
+
+    def _send_plain(self, encoded: Encoded, volatile: bool) -> None:
+        """Send an event whose answer nobody waits for."""
+        if self._retry is not None and not volatile:
+            self._retry.tell(encoded, self.manager.options.ack_timeout)
+        else:
+            self._send(encoded, None, volatile)
 
     def _send(self, encoded: Encoded, ack_id: int | None, volatile: bool) -> bool:
         """Send a message, or keep it until it can be sent; False if it was dropped."""
@@ -203,7 +277,11 @@ class Sender(Listening):
         if volatile and (session is None or not session.writable):
             return False
         if session is not None and (self.manager.clock.time() < session.expires_at or not session.has_expired()):
-            self._check(encoded, session)
+            size = len(encoded.text)
+            if encoded.attachments or size > session.size_limit or self._since_look > LOOK_EVERY:
+                self._check(encoded, session)
+            else:
+                self._since_look += size
             self.write(encoded)
         elif volatile:
             return False
@@ -233,7 +311,28 @@ class Sender(Listening):
         self._buffer.append(buffered)
         self._buffered_bytes += size_of(buffered.encoded)
 
-    def _forget_ack(self, ack_id: int) -> None:
+    def _sweep_later(self, loop: asyncio.AbstractEventLoop, delay: float) -> None:
+        self._sweeps_in = loop
+        self._sweeper = loop.call_later(delay, self._sweep)
+
+    def _sweep(self) -> None:
+        """Give up the questions whose `ack_timeout` is over, and come back for the next one."""
+        loop = asyncio.get_running_loop()
+        self._sweeps_in = None
+        overdue = loop.time() + 0.001  # a loop may call so much early
+        for pending in tuple(self._acks.values()):
+            if pending.due <= overdue:
+                pending.give_up()
+            elif pending.due != NEVER:
+                self._sweep_later(loop, pending.due - loop.time())
+                return
+
+    def _stop_sweeping(self) -> None:
+        if self._sweeps_in is not None:
+            self._sweeps_in = None
+            self._sweeper.cancel()
+
+    def forget_ack(self, ack_id: int) -> None:
         """Nobody waits for this answer any more; an event that has not left yet is taken back."""
         self._acks.pop(ack_id, None)
         for buffered in self._buffer:
@@ -258,9 +357,10 @@ class Sender(Listening):
     def _could_not_send(self, error: UsageError, encoded: Encoded, ack_id: int | None) -> None:
         pending = self._acks.pop(ack_id, None) if ack_id is not None else None
         if pending is None:
-            self.manager.handler_failed(error, self, encoded.event[0] if encoded.event else "emit")
-        elif not pending.future.done():
-            pending.future.set_exception(error)
+            self.given_up(error, encoded)
+        else:
+            pending.asker = None
+            pending.end(error)
 
     # answers
 
@@ -276,6 +376,8 @@ class Sender(Listening):
         for ack_id in [known for known in self._acks if known not in kept]:
             pending = self._acks.pop(ack_id)
             pending.fail(reason, self)
+        if not self._acks:
+            self._stop_sweeping()
 
     def acknowledge(self, ack_id: int, values: Sequence[Any]) -> None:
         """Send an acknowledgement; may be called from any thread."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from asyncio import Future
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import (
     ConnectError,
@@ -18,18 +18,20 @@ from ..errors import (
     UsageError,
 )
 from ..events.acks import Ack
-from ..events.dispatch import QUEUE_BYTES
+from ..events.dispatch import ACK_GRACE, QUEUE_BYTES
 from ..events.event import event_name
 from ..events.handlers import Handler, called
 from ..protocol.parser import CONNECT, DISCONNECT, Packet
 from ..protocol.socketio import DefaultParser
 from ..tasks import FAILURES, raise_if_cancelled
 from .backoff import Backoff
+from .connected import Connected, reason_of
 from .offsets import Progress
 from .options import Auth, check_auth
 from .sending import Sender, drop
 from .stream import EventStream
 from .taps import Taps
+from .welcome import read_ids, read_refusal
 
 if TYPE_CHECKING:
     from ..engine.client_session import ClientSession
@@ -38,38 +40,10 @@ if TYPE_CHECKING:
 IO_SERVER: Final = "io server disconnect"
 IO_CLIENT: Final = "io client disconnect"
 
-_LONGEST_ID: Final = 1024
+_NO_LIMIT: Final = (1 << 31) - 1
 
 _HOLD_TURNS: Final = 4
 """Turns of the loop for who awaited the connection to say what they want to hear, before the first event is given."""
-
-_OLD_SERVER: Final = (
-    "the server answered as one of Socket.IO 2 does, which clients of version 3 and later cannot speak to; update it"
-)
-
-
-class Connected:
-    """Whether a namespace is joined: true or false, and awaitable until it is."""
-
-    __slots__ = ("_socket",)
-
-    def __init__(self, socket: ClientSocket) -> None:
-        self._socket = socket
-
-    def __bool__(self) -> bool:
-        return self._socket.is_connected
-
-    def __eq__(self, other: object) -> bool:
-        return bool(self) == other if isinstance(other, bool | Connected) else NotImplemented
-
-    def __hash__(self) -> int:
-        return id(self._socket)
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        return self._socket.joined_or_failed().__await__()
-
-    def __repr__(self) -> str:
-        return repr(bool(self))
 
 
 class ClientSocket(Sender):
@@ -87,7 +61,6 @@ class ClientSocket(Sender):
     Attributes:
         manager: the connection.
         nsp: the namespace's name.
-        auth: may be changed between attempts.
         id: the id that the server knows this client by; None while not connected.
         recovered: whether the server has taken up the session that was lost, and sends what was missed.
         active: whether it is connected, or will be: False before `connect`, after a refusal or a disconnect.
@@ -98,7 +71,7 @@ class ClientSocket(Sender):
 
     def __init__(self, manager: Manager, namespace: str, auth: Auth | None = None) -> None:
         super().__init__(manager, namespace)
-        self.auth = check_auth(auth)
+        self._auth = check_auth(auth)
         self.id: str | None = None
         self.recovered = False
         self.active = False
@@ -108,16 +81,17 @@ class ClientSocket(Sender):
         self._early_bytes = 0
         self._holding = False
         self._asked = False
+        self._unanswered_connect = False
+        self._unwanted = False  # it was left before the server had let it in
         self._waiting: list[Future[None]] = []
         self._ends: list[Future[str]] = []
-        self._closed = False
-        self._taps = Taps(self._taps_changed, lambda: manager.call_in_loop(self._taps_changed))
+        self._over: Exception | None = None  # why nothing is to be expected
+        self._taps = Taps(self._taps_changed, lambda: manager.call_in_loop(self._taps_changed), self._is_over)
         self._handlers_full = False
-        self._paused_session: ClientSession | None = None
         self._auth_backoff = Backoff(1.0, 5.0, 0.5)
         self._auth_timer: Any = None
         if self.nsp == "/" and type(manager.parser) is DefaultParser:
-            self._ack_encoder = manager.parser.ack_encoder
+            self._ack_encoder = manager.parser.copy().ack_encoder  # one of its own: servers differ in what they take
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.nsp} {'connected' if self._joined else 'not connected'}>"
@@ -145,6 +119,15 @@ class ClientSocket(Sender):
     def disconnected(self) -> bool:
         """The opposite of `connected`."""
         return not self._joined
+
+    @property
+    def auth(self) -> Auth | None:
+        """What is presented to the server; may be changed between attempts."""
+        return self._auth
+
+    @auth.setter
+    def auth(self, auth: Auth | None) -> None:
+        self._auth = check_auth(auth)
 
     @property
     def io(self) -> Manager:
@@ -179,17 +162,6 @@ class ClientSocket(Sender):
         self._require_life()
         return await self._taps.wait_for(event_name(event), timeout)
 
-    def request(
-        self, args: tuple[Any, ...], timeout: float | None = None, *, compress: bool = True, volatile: bool = False
-    ) -> Future[Any]:
-        """Send an event that wants an answer; see `emit_with_ack`."""
-        self._require_life()
-        return super().request(args, timeout, compress=compress, volatile=volatile)
-
-    def _require_life(self) -> None:
-        if self._closed:
-            raise SocketClosed("the client was closed; call connect() again")
-
     def _taps_changed(self) -> None:
         self._refresh_taps()
         self._update_reading()
@@ -203,15 +175,16 @@ class ClientSocket(Sender):
             ConnectError: when awaited; see `connected`, for the others as well.
         """
         manager = self.manager
+        manager.prepare()
         self._closed = False
+        self._over = None
         if not self._joined:
             if not self.active:
                 self.active = True
                 self._asked = False
-            manager.prepare()
             if manager.state == "closed":
                 manager.open()
-            elif manager.state == "open" and not self._asked:
+            elif manager.state == "open" and not self._asked and not manager.leaving:
                 self.manager_opened()
         return Connected(self)
 
@@ -230,6 +203,7 @@ class ClientSocket(Sender):
         if self._joined and session is not None:
             session.write(manager.parser.encode_control(DISCONNECT, self.nsp))
         was_active, self.active = self.active, False
+        self._unwanted = self._unanswered_connect
         self._leave(IO_CLIENT, None)
         if was_active:
             self._nothing_to_expect(SocketClosed(IO_CLIENT))
@@ -239,10 +213,10 @@ class ClientSocket(Sender):
         """Wait until the namespace is joined; see `connected`."""
         if self._joined:
             return
+        if self._over is not None:
+            raise self._over.with_traceback(None)
         if not self.active:
             raise UsageError(f"namespace {self.nsp!r} is not connecting; call connect() first")
-        if self.manager.state == "closed":  # given up
-            raise self.manager.last_error or SocketClosed("the connection was closed")
         future: Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         try:
@@ -262,7 +236,9 @@ class ClientSocket(Sender):
         if not self.active or self._joined:
             return
         self._asked = True
-        auth: Any = self.auth
+        if self._unwanted:
+            return  # the answer to what was asked before comes first
+        auth: Any = self._auth
         if callable(auth):
             self.manager.tasks.start(self._ask_auth(auth, self.manager.engine))
         else:
@@ -272,7 +248,8 @@ class ClientSocket(Sender):
         try:
             given = auth()
             if isawaitable(given):
-                given = await given
+                async with asyncio.timeout(self.manager.timeout):
+                    given = await given
             if given is not None and not hasattr(given, "keys"):
                 raise UsageError(f"auth must give a dict, not {given!r}")
         except FAILURES as error:
@@ -303,12 +280,13 @@ class ClientSocket(Sender):
 
     def _send_connect(self, auth: Any) -> None:
         session = self.manager.engine
-        if session is None:
-            return
+        if session is None or self._unanswered_connect:
+            return  # of two functions that were asked at the same time the first answer counts
         presented: dict[str, Any] = {**self._progress.presented(), **(auth or {})}
         data = presented if presented or auth is not None else None
         try:
             session.write(self.manager.parser.encode_control(CONNECT, self.nsp, data))
+            self._unanswered_connect = True
         except UsageError as error:
             self.manager.handler_failed(error, self, "auth")
             self._refused_with(ConnectError(f"auth cannot be sent: {error}"))
@@ -323,7 +301,7 @@ class ClientSocket(Sender):
 
     def manager_closed(self, reason: str, description: object) -> None:
         """The connection has ended."""
-        self._asked = False
+        self._asked = self._unanswered_connect = self._unwanted = False
         if self.active:
             self._leave(reason, description)
 
@@ -335,6 +313,20 @@ class ClientSocket(Sender):
 
     # what the connection calls
 
+    def answered_late(self, let_in: bool) -> bool:
+        """Take the answer to a CONNECT that nobody wants any more; False if this is not one.
+
+        A server takes no DISCONNECT before it has answered, so only now it can be told.
+        """
+        unwanted, self._unwanted = self._unwanted, False
+        self._unanswered_connect = False
+        session = self.manager.engine
+        if unwanted and session is not None:
+            if let_in:
+                session.write(self.manager.parser.encode_control(DISCONNECT, self.nsp))
+            self.manager_opened()
+        return unwanted
+
     def joined(self, data: Any) -> None:
         """The server has let us in.
 
@@ -343,19 +335,18 @@ class ClientSocket(Sender):
         """
         if self._joined:
             raise PacketError(f"namespace {self.nsp!r} is joined already")
-        said = cast("dict[str, Any]", data) if isinstance(data, dict) else {}
-        session_id, pid = said.get("sid"), said.get("pid")
-        if session_id is None:
-            self._refused_with(ConnectError(_OLD_SERVER))
+        try:
+            session_id, pid = read_ids(data)
+        except ConnectError as error:
+            self._refused_with(error)
             return
-        if not isinstance(session_id, str) or len(session_id) > _LONGEST_ID:
-            raise PacketError("the id of a namespace must be text, and not too long")
-        if pid is not None and (not isinstance(pid, str) or len(pid) > _LONGEST_ID):
-            raise PacketError("the private id of a namespace must be text, and not too long")
         self.id = session_id
         self.recovered = self._progress.begin(pid)
         self._joined = True
-        self._session = self.manager.engine
+        self._over = None
+        session = self._session = self.manager.engine
+        if self._ack_encoder is not None and session is not None:
+            self._ack_encoder.limit = min(session.max_payload or _NO_LIMIT, _NO_LIMIT)
         self.refresh_write()
         self._update_reading()
         self._holding = bool(self._waiting)
@@ -389,23 +380,21 @@ class ClientSocket(Sender):
         """The server's application has refused."""
         if self._joined:
             raise PacketError(f"namespace {self.nsp!r} is joined already")
-        if isinstance(data, dict):
-            message: Any = data.get("message")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-            error = ConnectError(str(message) if message is not None else "refused", data.get("data"))  # pyright: ignore
-        else:
-            error = ConnectError(str(data))
-        self._refused_with(error)
+        self._refused_with(read_refusal(data))
 
     def _refused_with(self, error: ConnectError) -> None:
         self.active = False
-        self._asked = False
+        self._asked = self._unanswered_connect = False
         if not self._tell_life("connect_error", error) and not self._waiting:
-            self.manager.logger.warning("namespace %s: the server has refused: %s", self.nsp, error)
+            self.manager.logger.warning("namespace %s: the server has refused: %.300s", self.nsp, error)
         self._nothing_to_expect(error)
         self.manager.left()
 
     def disconnected_by_server(self) -> None:
-        """The server has ended this namespace."""
+        """The server has ended this namespace, or our attempt to join it."""
+        if not self._joined:
+            self._refused_with(ConnectError(IO_SERVER))
+            return
         self.active = False
         self._leave(IO_SERVER, None)
         if not self.active:  # a handler may have asked to join again
@@ -439,6 +428,7 @@ class ClientSocket(Sender):
             self._auth_timer = None
         if not self._joined:
             self._early.clear()
+            self._early_bytes = 0
             return
         self._holding = False
         self._deliver_early()
@@ -446,8 +436,8 @@ class ClientSocket(Sender):
         self._session = None
         self.id = None
         self.write = drop
-        self._paused_session = None
         self._since_look = 0
+        self._update_reading()
         self._tell_life("disconnect", reason, description)
         self.fail_acks(reason, unsent=False)
         self.manager.refresh_main()
@@ -455,20 +445,31 @@ class ClientSocket(Sender):
     def _nothing_to_expect(self, error: Exception) -> None:
         """There is no connection, and none will come by itself."""
         self._settle(error)
-        reason = error.reason if isinstance(error, SocketClosed) else str(error)
+        self._over = error
+        reason = reason_of(error)
         self._taps.end_streams(reason)
         over, self._ends = self._ends, []
         for future in over:
             if not future.done():
                 future.set_result(reason)
 
-    async def _over(self) -> str:
+    def _is_over(self) -> str | None:
+        """Why nothing is to be expected, or None."""
+        return reason_of(self._over) if self._over is not None else None
+
+    async def _end(self) -> str:
         """Wait until nothing is to be expected any more; see `Client.wait`."""
-        if not self.active or (self.manager.state == "closed" and self.manager.engine is None):
+        if self._over is not None:
+            return reason_of(self._over)
+        if not self.active:
             return "not connecting"
         future: Future[str] = asyncio.get_running_loop().create_future()
         self._ends.append(future)
-        return await future
+        try:
+            return await future
+        finally:
+            if future in self._ends:
+                self._ends.remove(future)
 
     def _settle(self, error: Exception | None) -> None:
         """Tell those who wait until the namespace is joined."""
@@ -540,13 +541,18 @@ class ClientSocket(Sender):
         self._handlers_full = not reading
         self._update_reading()
 
+    def _ack_awaited(self) -> None:
+        if self._handlers_full or self._paused_session is not None:
+            super()._ack_awaited()
+            self._update_reading()
+
     def _update_reading(self) -> None:
         """Read from the server only while there is room for what comes."""
-        full = self._handlers_full or self._taps.full
+        full = self._joined and (self._handlers_full or self._taps.is_full(ACK_GRACE if self._acks else 1))
         paused = self._paused_session
         if full and paused is None:
             session = self.manager.engine
-            if session is not None and self._joined:
+            if session is not None:
                 self._paused_session = session
                 session.pause_reading()
         elif not full and paused is not None:

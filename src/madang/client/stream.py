@@ -45,18 +45,20 @@ class EventStream:
     """The events that come from now on; made by `client.events()`.
 
     Iterating ends when the client is not connected and will not come back by itself; while it reconnects, the stream
-    waits. A stream that is
-    full stops the reading from the server until something is taken from it, so an abandoned one must be closed, or let
-    go of.
+    waits. A stream that is full stops the reading from the server until something is taken from it, so an abandoned
+    one must be closed, or let go of.
 
     Args:
         names: only these; all if empty.
         changed: called when there is room again, and when it is closed.
+        over: says why no more will come, or None.
     """
 
-    __slots__ = ("__weakref__", "_bytes", "_changed", "_ended", "_events", "_full", "_names", "_waiter")
+    __slots__ = ("__weakref__", "_bytes", "_changed", "_ended", "_events", "_full", "_names", "_over", "_waiter")
 
-    def __init__(self, names: frozenset[str | int], changed: Callable[[], object]) -> None:
+    def __init__(
+        self, names: frozenset[str | int], changed: Callable[[], object], over: Callable[[], str | None]
+    ) -> None:
         self._names = names
         self._events: deque[Received] = deque()
         self._bytes = 0
@@ -64,11 +66,15 @@ class EventStream:
         self._waiter: asyncio.Future[None] | None = None
         self._ended: str | None = None
         self._changed = changed
+        self._over = over
 
-    @property
-    def full(self) -> bool:
-        """Whether it holds as much as it may, or has, and is not down to the half of it yet."""
-        return self._full
+    def is_full(self, grace: int = 1) -> bool:
+        """Whether it holds as much as it may, or has, and is not down to the half of it yet.
+
+        Args:
+            grace: how many times as much may wait, because reading no more would block what is waited for.
+        """
+        return self._full and (grace == 1 or len(self._events) >= FULL * grace or self._bytes >= QUEUE_BYTES * grace)
 
     def put(self, received: Received) -> None:
         """An event has come."""
@@ -124,11 +130,19 @@ class EventStream:
 
     async def _next(self) -> Received:
         while not self._events:
-            if self._ended is not None:
-                raise SocketClosed(self._ended)
+            ended = self._ended or self._over()
+            if ended is not None:
+                raise SocketClosed(ended)
             if self._waiter is None:
                 self._waiter = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._waiter)
+        return self._take()
+
+    def take(self) -> Received | None:
+        """An event that has come already, or None."""
+        return self._take() if self._events else None
+
+    def _take(self) -> Received:
         received = self._events.popleft()
         self._bytes -= received.size
         if self._full and len(self._events) <= FULL // 2 and self._bytes <= QUEUE_BYTES // 2:

@@ -7,100 +7,42 @@ as any other code.
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from inspect import isawaitable
 from types import TracebackType
 from typing import Any, TypeVar, Unpack
 
-from ..errors import SocketClosed, UsageError
+from ..errors import SocketClosed
 from ..events.handlers import is_coroutine_function
 from ..events.registering import Registering
 from .client import Client
-from .options import Auth, ClientKeywords
+from .options import Auth, ClientKeywords, check_auth
 from .reconnect import GOODBYE, Manager
 from .socket import ClientSocket
 from .stream import EventStream, Received
+from .threads import LoopThread
 
-T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class LoopThread:
-    """An event loop in a thread of its own."""
+class AuthInThread:
+    """A plain function that gives what to present, called in a thread, so that it may block.
 
-    def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        self._executor: ThreadPoolExecutor | None = None
-        self._lock = threading.Lock()
+    Args:
+        function: the function.
+    """
 
-    @property
-    def running(self) -> bool:
-        """Whether there is a loop that calls can be made in."""
-        return self._loop is not None
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.function = function
 
-    def start(self) -> None:
-        """Start it, unless it runs."""
-        with self._lock:
-            if self._loop is not None:
-                return
-            started: Future[asyncio.AbstractEventLoop] = Future()
-            self._executor = ThreadPoolExecutor(thread_name_prefix="madang handlers")
-            self._thread = threading.Thread(target=self._run, args=(started,), name="madang client", daemon=True)
-            self._thread.start()
-            self._loop = started.result()
+    async def __call__(self) -> Any:
+        """What the function gives."""
+        given = await asyncio.to_thread(self.function)
+        return await given if isawaitable(given) else given
 
-    def _run(self, started: Future[asyncio.AbstractEventLoop]) -> None:
-        with asyncio.Runner() as runner:
-            loop = runner.get_loop()
-            assert self._executor is not None
-            loop.set_default_executor(self._executor)
-            loop.call_soon(started.set_result, loop)
-            loop.run_forever()
 
-    def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in the loop, and wait for what it gives.
-
-        Raises:
-            UsageError: called in the loop itself, which would wait for itself.
-        """
-        loop = self._loop
-        if loop is None:
-            coroutine.close()
-            raise SocketClosed("the client is not connected; call connect() first")
-        if threading.current_thread() is self._thread:
-            coroutine.close()
-            raise UsageError("a blocking call cannot be made in the client's own loop; use a plain function as handler")
-        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    def call(self, function: Callable[..., T], *args: Any) -> T:
-        """Call a plain function in the loop, and wait for what it gives; at once while there is no loop."""
-        if self._loop is None or threading.current_thread() is self._thread:
-            return function(*args)
-
-        async def called() -> T:
-            return function(*args)
-
-        return self.wait_for(called())
-
-    def stop(self) -> None:
-        """Stop the loop and its threads; a handler that does not end is left behind."""
-        with self._lock:
-            loop, self._loop = self._loop, None
-            thread, self._thread = self._thread, None
-            executor, self._executor = self._executor, None
-        if loop is None or thread is None or executor is None:
-            return
-        executor.shutdown(wait=False, cancel_futures=True)
-        loop.call_soon_threadsafe(loop.stop)
-        if threading.current_thread() is not thread:
-            thread.join(GOODBYE)
+def _in_thread(auth: Auth | None) -> Auth | None:
+    return AuthInThread(auth) if callable(auth) and not is_coroutine_function(auth) else auth
 
 
 class SyncOperator:
@@ -140,7 +82,10 @@ class SyncOperator:
     def emit_with_ack(self, event: str | int, *args: Any, timeout: float | None = None) -> Any:
         """Send an event and wait for the server's answer. See `SyncSocket.emit_with_ack`."""
         return self._socket.request(
-            (event, *args), timeout or self._timeout, compress=self._compress, volatile=self._volatile
+            (event, *args),
+            timeout if timeout is not None else self._timeout,
+            compress=self._compress,
+            volatile=self._volatile,
         )
 
 
@@ -193,12 +138,13 @@ class SyncSocket(Registering):
 
     @property
     def auth(self) -> Auth | None:
-        """What is presented to the server; may be changed between attempts."""
-        return self._socket.auth
+        """What is presented to the server; may be changed between attempts. A plain function may block."""
+        auth = self._socket.auth
+        return auth.function if isinstance(auth, AuthInThread) else auth
 
     @auth.setter
     def auth(self, auth: Auth | None) -> None:
-        self._socket.auth = auth
+        self._socket.auth = _in_thread(auth)
 
     # registering
 
@@ -235,6 +181,7 @@ class SyncSocket(Registering):
 
     def emit_with(self, args: tuple[Any, ...], **flags: Any) -> None:
         """Send an event, given as name and arguments."""
+        self._loop_thread.require_process()
         self._socket.emit_checked(args, **flags)
 
     def emit_with_ack(self, event: str | int, *args: Any, timeout: float | None = None) -> Any:
@@ -317,6 +264,8 @@ class SyncEventStream:
 
     def receive(self, timeout: float | None = 30.0) -> Received:
         """The next event. See `EventStream.receive`."""
+        if not self._loop_thread.running and (received := self._stream.take()) is not None:
+            return received  # which had come before the client was closed
         return self._loop_thread.wait_for(self._stream.receive(timeout))
 
     def close(self) -> None:
@@ -353,8 +302,9 @@ class SyncClient(SyncSocket):
     """
 
     def __init__(self, url: str, *, auth: Auth | None = None, **options: Unpack[ClientKeywords]) -> None:
-        self._client = Client(url, auth=auth, **(options | {"force_new": True, "auto_connect": False}))
-        super().__init__(self._client, LoopThread())
+        given = options | {"force_new": True, "auto_connect": False}
+        self._client = Client(url, auth=_in_thread(check_auth(auth)), **given)
+        super().__init__(self._client, LoopThread(self._client.close))
         self._spaces: dict[str, SyncSocket] = {}
 
     def of(self, namespace: str, *, auth: Auth | None = None) -> SyncSocket:
@@ -368,7 +318,7 @@ class SyncClient(SyncSocket):
         if name == self.nsp:
             return self
         if name not in self._spaces:
-            socket = self._loop_thread.call(lambda: self._client.of(name, auth=auth))
+            socket = self._loop_thread.call(lambda: self._client.of(name, auth=_in_thread(check_auth(auth))))
             self._spaces[name] = SyncSocket(socket, self._loop_thread)
             if self._loop_thread.running:
                 self._loop_thread.call(socket.connect)
@@ -378,7 +328,7 @@ class SyncClient(SyncSocket):
 
     def on_error(self, handler: F) -> F:
         """Tell `handler(error, socket, event)`, in the loop's thread, of each exception of a handler. A decorator."""
-        self._client.on_error(handler)
+        self._loop_thread.call(self._client.on_error, handler)
         return handler
 
     def on_manager(self, event: str, listener: Callable[..., Any]) -> None:
@@ -398,13 +348,13 @@ class SyncClient(SyncSocket):
         """Leave all namespaces, and wait until no connection and no thread is left; always ends in time.
 
         Args:
-            timeout: seconds that handlers which still run are given.
+            timeout: seconds that coroutine handlers which still run are given. A thread that a handler blocks in is
+                left to itself. In a handler of this client it is 0.
+
+        Raises:
+            UsageError: called in the client's own loop; a coroutine handler may call `disconnect`.
         """
-        if self._loop_thread.running:
-            try:
-                self._loop_thread.wait_for(self._client.close(timeout))
-            finally:
-                self._loop_thread.stop()
+        self._loop_thread.close(timeout)
 
     def __enter__(self) -> SyncClient:
         try:

@@ -19,27 +19,30 @@ class Taps:
     Args:
         changed: called when one came or went, or when a stream has room again.
         dropped: called when a stream was forgotten, in whatever thread that is noticed.
+        over: says why no more events will come, or None.
     """
 
-    __slots__ = ("__weakref__", "_changed", "_dropped", "_streams", "_waits")
+    __slots__ = ("__weakref__", "_changed", "_dropped", "_over", "_streams", "_waits")
 
-    def __init__(self, changed: Callable[[], object], dropped: Callable[[], object]) -> None:
+    def __init__(
+        self, changed: Callable[[], object], dropped: Callable[[], object], over: Callable[[], str | None]
+    ) -> None:
         self._changed = changed
         self._dropped = dropped
+        self._over = over
         self._waits: dict[str | int, list[Future[Any]]] = {}
         self._streams: WeakSet[EventStream] = WeakSet()
 
     def __bool__(self) -> bool:
         return bool(self._waits or self._streams)
 
-    @property
-    def full(self) -> bool:
-        """Whether some stream holds as much as it may."""
-        return any(stream.full for stream in self._streams)
+    def is_full(self, grace: int) -> bool:
+        """Whether some stream holds as much as it may, or so many times as much."""
+        return any(stream.is_full(grace) for stream in self._streams)
 
     def stream(self, names: frozenset[str | int]) -> EventStream:
         """A new stream of these events, or of all if there are no names; it is forgotten with its last reference."""
-        stream = EventStream(names, self._stream_changed)
+        stream = EventStream(names, self._stream_changed, self._over)
         self._streams.add(stream)
         finalize(stream, self._dropped).atexit = False
         self._changed()

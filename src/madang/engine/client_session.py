@@ -8,14 +8,13 @@ the times of the heartbeat and the largest payload are checked before they are u
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isfinite
 from typing import Any, ClassVar, Final, Protocol, cast
 
 from ..errors import ConnectionFailed, PacketError, PayloadTooLarge
 from ..protocol import engineio
 from ..protocol.encoded import Encoded, message
-from ..protocol.values import loads
 from ..types import Clock, CloseReason, TransportName
+from .client_handshake import read_opening
 from .client_options import ClientEngineOptions
 from .client_upgrade import Probe
 from .listeners import Listeners
@@ -33,11 +32,6 @@ OPENING: Final = "opening"
 OPEN: Final = "open"
 CLOSING: Final = "closing"
 CLOSED: Final = "closed"
-
-_LONGEST_WAIT: Final = 86400.0
-"""Seconds; a heartbeat that is to wait longer is no heartbeat."""
-
-_LONGEST_ID: Final = 1024
 
 
 class TransportReceiver(Protocol):
@@ -67,6 +61,11 @@ class TransportReceiver(Protocol):
 
     def fail(self, reason: CloseReason, description: object, code: int = 1002) -> None:
         """The server broke the rules of the transport."""
+        ...
+
+    @property
+    def drain_watched(self) -> bool:
+        """Whether somebody wants `drained` to be called."""
         ...
 
     def drained(self) -> None:
@@ -148,7 +147,7 @@ class ClientSession(Listeners):
         ping_timeout: seconds that a ping may be late.
         max_payload: bytes that the server takes in one message or payload, or None if it has not said so.
         size_limit: the same as a number, infinite if the server has not said so.
-        drain_awaited: whether the receiver is to be told when nothing waits any more.
+        drain_watched: whether transports are to say when nothing waits any more.
         expires_at: when, by the clock, the server counts as gone unless a ping comes before.
         close_reason: why it ended, or None.
         write: sends an `Encoded`; a slot.
@@ -157,14 +156,16 @@ class ClientSession(Listeners):
     __slots__ = (
         "_clock",
         "_dial",
+        "_drain_awaited",
         "_held",
         "_options",
         "_pauses",
+        "_pong_waits",
         "_taps",
         "_timer",
         "_untried",
         "close_reason",
-        "drain_awaited",
+        "drain_watched",
         "expires_at",
         "id",
         "max_payload",
@@ -205,6 +206,7 @@ class ClientSession(Listeners):
         self._untried: list[TransportName] = list(options.transports)
         self._held: list[Encoded] | None = None
         self._pauses = 0
+        self._pong_waits = False
         self._taps = False
         self._timer: Any = None
         self.receiver: SessionReceiver | None = receiver
@@ -215,7 +217,8 @@ class ClientSession(Listeners):
         self.ping_timeout = 0.0
         self.max_payload: int | None = None
         self.size_limit: float = float("inf")
-        self.drain_awaited = False
+        self._drain_awaited = False
+        self.drain_watched = False
         self.expires_at = float("inf")
         self.close_reason: CloseReason | None = None
         self.probe: Probe | None = None
@@ -294,12 +297,18 @@ class ClientSession(Listeners):
             self.state = CLOSING
             if self.probe is None or not self.probe.upgrading:
                 self.close_now()
+            else:
+                self._set_slots()
 
     def close_now(self) -> None:
         """End the session on the present transport."""
         transport = self.transport
         self._end(FORCED_CLOSE, None)
         transport.close()
+
+    def watch_drain(self) -> None:
+        """Tell the receiver, once, when nothing waits any more."""
+        self._drain_awaited = self.drain_watched = True
 
     def pause_reading(self) -> None:
         """Take nothing more from the server for now; each call needs its own `resume_reading`."""
@@ -322,9 +331,11 @@ class ClientSession(Listeners):
             self.tell("packet", packet)
         try:
             kind, data = engineio.decode_packet(packet)
+            if self.state == OPENING and kind not in (engineio.OPEN, engineio.CLOSE):
+                raise PacketError("the first packet is not the handshake")
             if kind == engineio.PING:
                 self._alive()
-                self.transport.send_control(b"3")
+                self._pong()
                 self.tell("ping")
                 if self.receiver is not None:
                     self.receiver.on_ping()
@@ -362,12 +373,20 @@ class ClientSession(Listeners):
             self._end(reason, description)
             transport.close(code)
 
+    def _pong(self) -> None:
+        """Answer a ping, unless an answer waits already: who floods pings and reads no pong is owed one."""
+        if not self._pong_waits:
+            self.transport.send_control(b"3")
+            self._pong_waits = not self.transport.writable
+
     def drained(self) -> None:
         """The transport has sent all it held."""
+        self._pong_waits = False
         if self._taps:
             self.tell("drain")
-        if self.drain_awaited and self.receiver is not None:
-            self.drain_awaited = False
+        if self._drain_awaited and self.receiver is not None:
+            self._drain_awaited = False
+            self.drain_watched = self._taps
             self.receiver.on_drained()
 
     # the handshake
@@ -378,29 +397,22 @@ class ClientSession(Listeners):
     def _handshake(self, data: bytes) -> None:
         if self.state != OPENING:
             raise PacketError("a second handshake")
-        said: Any = loads(data)
-        if not isinstance(said, dict):
-            raise PacketError("the handshake must be an object")
-        session_id, upgrades = said.get("sid"), said.get("upgrades", [])  # pyright: ignore
-        if not isinstance(session_id, str) or not 0 < len(session_id) <= _LONGEST_ID:
-            raise PacketError("the handshake has no session id, or a very long one")
-        if not isinstance(upgrades, list):
-            raise PacketError("the handshake's upgrades must be a list")
-        self.ping_interval = _seconds(said, "pingInterval")  # pyright: ignore[reportUnknownArgumentType]
-        self.ping_timeout = _seconds(said, "pingTimeout")  # pyright: ignore[reportUnknownArgumentType]
-        self.max_payload = _limit(said.get("maxPayload"))  # pyright: ignore
+        opening = read_opening(data)
+        self.id = opening.session_id
+        self.upgrades = opening.upgrades
+        self.ping_interval = opening.ping_interval
+        self.ping_timeout = opening.ping_timeout
+        self.max_payload = opening.max_payload
         if self.max_payload is not None:
             self.size_limit = self.max_payload
-        self.id = session_id
-        self.upgrades = [name for name in upgrades if isinstance(name, str)]  # pyright: ignore
-        self.transport.identify(session_id, self.max_payload)
+        self.transport.identify(opening.session_id, self.max_payload)
         self.state = OPEN
         _Memory.websocket_worked = self.transport.name == "websocket"
         self._alive()
         self._arm()
         if self._pauses:
             self.transport.pause_reading()
-        self.tell("handshake", said)
+        self.tell("handshake", opening.said)
         self._set_slots()
         self.tell("open")
         if self.receiver is not None:
@@ -452,13 +464,15 @@ class ClientSession(Listeners):
         old, self.transport = self.transport, transport
         held, self._held = self._held or [], None
         old.leave()
+        self._pong_waits = False
         transport.session = self
         transport.identify(self.id or "", self.max_payload)
         if self._pauses:
             transport.pause_reading()
         self._set_slots()
+        send = self._sender()
         for encoded in held:
-            transport.send(encoded)
+            send(encoded)
         _Memory.websocket_worked = True
         self.probe_ended()
 
@@ -486,7 +500,9 @@ class ClientSession(Listeners):
             self.on_text, self.on_binary = self._tapped_text, self._tapped_binary
         else:
             self.on_text, self.on_binary = receiver.on_text, receiver.on_binary
-        if self._taps:
+        if self.state == CLOSING:
+            self.write = _drop
+        elif self._taps:
             self.write = self._tapped_send
         else:
             self.write = self._sender()
@@ -500,7 +516,7 @@ class ClientSession(Listeners):
     def listener_added(self, event: str) -> None:
         """See `Listeners.listener_added`."""
         if event in ("packet", "packet_create", "flush", "drain") and not self._taps:
-            self._taps = True
+            self._taps = self.drain_watched = True
             if self.state == OPEN:
                 self._set_slots()
 
@@ -557,20 +573,3 @@ class ClientSession(Listeners):
 
 def _size(encoded: Encoded) -> int:
     return len(encoded.text) + sum(map(len, encoded.attachments))
-
-
-def _seconds(said: dict[str, Any], name: str) -> float:
-    """A time of the handshake, which is in milliseconds (protocol v4, "Handshake")."""
-    value = said.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value <= 0:
-        raise PacketError(f"the handshake's {name} must be a number of milliseconds")
-    return min(value / 1000, _LONGEST_WAIT)
-
-
-def _limit(value: Any) -> int | None:
-    """The handshake's `maxPayload`, which older servers leave out."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise PacketError("the handshake's maxPayload must be a number of bytes")
-    return int(min(value, 1 << 62))

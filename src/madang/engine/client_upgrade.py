@@ -26,14 +26,16 @@ class Probe:
 
     Attributes:
         upgrading: whether the new connection has proved itself, and polling is about to stop.
+        drain_watched: False; nobody wants to know when the new connection has sent what it held.
     """
 
-    __slots__ = ("_over", "_session", "_transport", "upgrading")
+    __slots__ = ("_over", "_session", "_transport", "drain_watched", "upgrading")
 
     def __init__(self, session: ClientSession, dial: Dial) -> None:
         self._session = session
         self._over = False
         self.upgrading = False
+        self.drain_watched = False
         self._transport = dial("websocket", session.id, self)
         self._transport.open()
 

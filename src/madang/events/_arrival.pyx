@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, binding=False
-"""The compiled twin of `arrival`: the head of an event for ``/`` is read here, all else by the parser."""
+"""The compiled twin of `arrival`: the head of an event or answer for ``/`` is read here, all else by the parser."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
@@ -75,7 +75,7 @@ cdef class Arrival:
         cdef EventPath main = self._main
         cdef int count = 0
         try:
-            if main is not None and self._partial is None and size > 4 and (text[1] == b"2" or text[1] == b"5"):
+            if main is not None and self._partial is None and size > 4 and text[1] in b"235":
                 if text[1] == b"5":
                     count = text[2] - 48
                     start = 4
@@ -88,6 +88,11 @@ cdef class Arrival:
                     start += 1
                 if start < size and text[start] == b"[":
                     payload = PyBytes_FromStringAndSize(text + start, size - start)
+                    if text[1] == b"3":
+                        if start > first and self._answer(main, payload, ack_id):
+                            return
+                        self.receive_text(packet)
+                        return
                     if start == first:
                         ack_id = -1
                     if count == 0:
@@ -98,6 +103,17 @@ cdef class Arrival:
             self.receive_text(packet)
         except PacketError as error:
             self.violated(error)
+
+    cdef bint _answer(self, EventPath main, bytes payload, long long ack_id) except -1:
+        """An answer came; False if it takes the longer way."""
+        try:
+            values = decode(payload)
+        except Exception:
+            return False
+        if type(values) is not list:
+            return False
+        main.receive_ack(ack_id, values)
+        return True
 
     cdef bint _begin(self, bytes payload, int count, long long ack_id) except -1:
         """The head of an event with attachments came; False if it takes the longer way."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from ..errors import AckTimeout, SocketClosed
+
+NEVER: Final = float("inf")
 
 
 class Acknowledger(Protocol):
@@ -60,40 +62,83 @@ def error_without_data(values: Sequence[Any]) -> dict[str, Any]:
         return {"code": "internal_error", "message": "internal error"}
 
 
-class PendingAck:
-    """One answer that is awaited from one client."""
+class Asker(Protocol):
+    """Whose questions are answered: a socket, at either end."""
 
-    __slots__ = ("_forget", "_handle", "future")
+    def forget_ack(self, ack_id: int) -> None:
+        """Nobody waits for this answer any more."""
+        ...
 
-    def __init__(self, timeout: float | None, forget: Callable[[], object]) -> None:
+
+class PendingAck(asyncio.Future[Any]):
+    """One answer that is awaited from one peer: the very future that the asker waits for.
+
+    It is made by `ask`, or by who sets its attributes at once: there is a question for each, so each call counts.
+
+    Attributes:
+        asker: who is told when nobody waits any more; None once that is so.
+        ack_id: the question's number.
+        due: when it is given up, for an asker that looks after that itself; infinite if it does not.
+        timer: gives it up, or None.
+    """
+
+    __slots__ = ("ack_id", "asker", "due", "timer")
+
+    asker: Asker | None
+    ack_id: int
+    due: float
+    timer: asyncio.TimerHandle | None
+
+    @classmethod
+    def ask(cls, asker: Asker, ack_id: int, timeout: float | None) -> PendingAck:
+        """Await the answer to a question, for `timeout` seconds or without end."""
         loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[Any] = loop.create_future()
-        self._forget: Callable[[], object] | None = forget
-        self._handle = None if timeout is None else loop.call_later(timeout, self._timed_out)
-        self.future.add_done_callback(self._done)
+        pending = cls(loop=loop)
+        pending.asker = asker
+        pending.ack_id = ack_id
+        pending.due = NEVER
+        pending.timer = None if timeout is None else loop.call_later(timeout, pending.give_up)
+        return pending
 
     def resolve(self, values: list[Any], recipient: object) -> None:
-        """The answer has come."""
-        if not self.future.done():
-            self.future.set_result(result_of(values))
+        """The answer has come, and its number has been forgotten."""
+        self.asker = None
+        if self.timer is not None:
+            self._stop_timer()
+        if not self.done():
+            self.set_result(None if not values else values[0] if len(values) == 1 else tuple(values))
 
     def fail(self, reason: str, recipient: object) -> None:
-        """The client is gone."""
-        if not self.future.done():
-            self.future.set_exception(SocketClosed(reason))
+        """The peer is gone, and the question's number has been forgotten."""
+        self.asker = None
+        self.end(SocketClosed(reason))
 
-    def _timed_out(self) -> None:
-        if not self.future.done():
-            self.future.set_exception(AckTimeout())
+    def give_up(self) -> None:
+        """No answer came in time."""
+        self.end(AckTimeout())
 
-    def _done(self, future: asyncio.Future[Any]) -> None:
-        """Answered, failed, timed out, or cancelled by who waited: leave nothing behind."""
-        if self._handle is not None:
-            self._handle.cancel()
-        _mark_retrieved(future)
-        forget, self._forget = self._forget, None
-        if forget is not None:
-            forget()
+    def end(self, error: Exception) -> None:
+        """There will be no answer; it is no fault if nobody asks why."""
+        self._let_go()
+        if not self.done():
+            self.set_exception(error)
+            self.exception()
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """See `asyncio.Future`: who waited does not wait any more."""
+        self._let_go()
+        return super().cancel(msg)
+
+    def _let_go(self) -> None:
+        self._stop_timer()
+        asker, self.asker = self.asker, None
+        if asker is not None:
+            asker.forget_ack(self.ack_id)
+
+    def _stop_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
 
 class PendingAcks:

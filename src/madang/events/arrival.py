@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..compiled import COMPILED, twin
 from ..errors import PacketError
 from ..protocol.binary import Reconstruction
 from ..protocol.parser import Packet, Parser
+from ..protocol.values import loads
 from .dispatch import Dispatcher
 
 
@@ -37,8 +38,11 @@ class Hub(Protocol):
         ...
 
 
+_SHORT: Final = (b"2", b"3")
+
+
 class Arrival:
-    """The head of an event for ``/`` is read here, all else by the parser; the base of a connection, at either end."""
+    """Reads the head of an event or answer for ``/``, and leaves all else to the parser; the base of a connection."""
 
     __slots__ = ("_main", "_partial")
 
@@ -54,15 +58,20 @@ class Arrival:
         """A message of text: one packet, or the head of one with attachments."""
         try:
             main = self._main
-            if main is not None and self._partial is None and packet[1:2] == b"2":  # an event for "/"
+            if main is not None and self._partial is None and packet[1:2] in _SHORT:  # an event or answer for "/"
                 start = packet.find(b"[", 2)
-                if start == 2:
+                digits = packet[2:start]
+                if start == 2 and packet[1:2] == b"2":
                     main.receive_event(packet[2:], None)
                     return
-                digits = packet[2:start]
                 if digits.isdigit() and len(digits) < 20:
-                    main.receive_event(packet[start:], int(digits))
-                    return
+                    if packet[1:2] == b"2":
+                        main.receive_event(packet[start:], int(digits))
+                        return
+                    values = loads(packet[start:])
+                    if type(values) is list:
+                        main.receive_ack(int(digits), values)  # pyright: ignore[reportUnknownArgumentType]
+                        return
             self.receive_text(packet)
         except PacketError as error:
             self.violated(error)

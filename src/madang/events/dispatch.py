@@ -112,6 +112,10 @@ class Dispatcher(EventPath):
         """Stop or resume reading from the client."""
         raise NotImplementedError
 
+    def receive_ack(self, ack_id: int | None, values: list[Any]) -> None:
+        """An answer came; an unknown or late one is ignored."""
+        raise NotImplementedError
+
     def _awaits_ack(self) -> bool:
         """Whether an answer of this client is awaited."""
         raise NotImplementedError

@@ -16,5 +16,6 @@ cdef class Encoded:
 cdef class AckEncoder:
     cdef object _dumps, _replace, _options
     cdef list _attachments
+    cdef public Py_ssize_t limit
 
     cdef Encoded encode(self, object result, long long ack_id)

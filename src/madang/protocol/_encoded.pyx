@@ -7,6 +7,7 @@ from cpython.list cimport PyList_GET_SIZE
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy
 
+import sys
 from os import urandom as _urandom
 
 from .engineio import SEPARATOR, encode_binary
@@ -182,9 +183,13 @@ cdef class AckEncoder:
         dumps: orjson's.
         encoder: the parser's `JsonEncoder`.
         options: for `dumps`.
+
+    Attributes:
+        limit: bytes of a packet, or an attachment, from which on it takes the longer way, where its size is looked at.
     """
 
     def __init__(self, dumps, encoder, options):
+        self.limit = sys.maxsize
         self._dumps = dumps
         self._replace = encoder.replace
         self._options = options
@@ -201,6 +206,8 @@ cdef class AckEncoder:
         if result is None:
             json = b"[]"
         elif type(result) is bytes:
+            if PyBytes_GET_SIZE(result) > self.limit // 4 * 3:  # it may travel as base64
+                return None
             json = b'[{"_placeholder":true,"num":0}]'
             attachments = (result,)
             head = 4
@@ -220,6 +227,8 @@ cdef class AckEncoder:
             if ack_id == 0:
                 break
         size = PyBytes_GET_SIZE(json)
+        if head + 24 - at + size > self.limit:
+            return None
         text = PyBytes_FromStringAndSize(NULL, head + 24 - at + size)
         into = PyBytes_AS_STRING(text)
         memcpy(into, b"461-" if head == 4 else b"43", head)

@@ -96,9 +96,15 @@ class Encoded(msgspec.Struct, gc=False):
 
 
 class AckEncoder:
-    """Encodes acknowledgements in compiled code; there is nothing to it without."""
+    """Encodes acknowledgements in compiled code; there is nothing to it without.
 
-    __slots__ = ()
+    Attributes:
+        limit: bytes of a packet, or an attachment, from which on it takes the longer way, where its size is looked at.
+    """
+
+    __slots__ = ("limit",)
+
+    limit: int
 
     def __init__(self, dumps: Callable[..., bytes], encoder: object, options: int) -> None: ...
 

@@ -56,6 +56,12 @@ class DefaultParser:
             return self._pack(EVENT, namespace, ack_id, text, compress)
         return Encoded(b"42" + text if ack_id is None else b"42%d%b" % (ack_id, text), (), compress)
 
+    def numbered(self, encoded: Encoded, namespace: str, ack_id: int) -> Encoded:
+        """An event that was encoded without an ack id, with one."""
+        text = encoded.text
+        start = text.find(b"[", 0 if namespace == "/" else text.find(namespace.encode()) + len(namespace.encode()))
+        return Encoded(b"%b%d%b" % (text[:start], ack_id, text[start:]), encoded.attachments, encoded.compress)
+
     def encode_ack(self, namespace: str, args: Sequence[Any], ack_id: int) -> Encoded:
         """An ACK packet, or a BINARY_ACK with its attachments."""
         encoder = self._encoder

@@ -69,13 +69,13 @@ class SocketOperator(Operators):
             seconds = namespace.server.options.ack_timeout
         ack_id = namespace.next_ack_id()
         encoded = namespace.encode((name, *args), ack_id, self._compress)
-        pending = PendingAck(seconds, lambda: socket.forget_ack(ack_id))
+        pending = PendingAck.ask(socket, ack_id, seconds)
         if socket.gone:
-            pending.future.set_exception(SocketClosed("the socket has gone"))
-            return pending.future
+            pending.end(SocketClosed("the socket has gone"))
+            return pending
         socket.expect_ack(ack_id, pending)
         if self._volatile:
             socket.write_volatile(encoded)
         else:
             socket.write(encoded)
-        return pending.future
+        return pending

@@ -11,18 +11,23 @@ from ..engine.client_options import ClientEngineOptions
 from ..engine.transport import PARSE_ERROR, TRANSPORT_ERROR
 from ..errors import ConnectionFailed, PacketError
 from ..protocol.encoded import Encoded
-from ..protocol.engineio import SEPARATOR, decode_base64, encode_binary, join_payload, split_payload
+from ..protocol.engineio import SEPARATOR, decode_base64, encode_binary, join_payload
 from ..types import TransportName
 from .refusals import refusal
 
 if TYPE_CHECKING:
     from .dialing import Dialer
 
+_CLOSE: Final = b"1"
+
 _GOODBYE: Final = 1.5
 """Seconds for what waits to be sent, and for the packet that closes the session."""
 
 _EMPTY_POLLS: Final = 8
 """Polls in a row that may bring nothing to speak of, before the next one waits a little."""
+
+_TURN: Final = 64
+"""Packets of one answer that are given in one turn of the loop."""
 
 _BREATH: Final = 0.1
 """Seconds that it waits then: a server that answers every poll at once with nothing shall not keep us busy."""
@@ -104,7 +109,7 @@ class PollingClient:
             return
         self._alive = False
         self._pausing = None
-        self._push(b"1")
+        self._push(_CLOSE)
         self._start(self._say_goodbye())
 
     def abort(self) -> None:
@@ -150,36 +155,46 @@ class PollingClient:
         try:
             while self._alive and self._pausing is None:
                 body = await self._ask("GET", None)
-                empty = 0 if self._deliver(body) else empty + 1
+                empty = 0 if await self._deliver(body) else empty + 1
                 if empty > _EMPTY_POLLS:
                     await asyncio.sleep(_BREATH)
-                await self._reading.wait()
         except ConnectionFailed as error:
             self._failed(error)
         finally:
             self._polling = False
             self._check_paused()
 
-    def _deliver(self, payload: bytes) -> bool:
-        """Give the packets to the session; False if there was nothing but noise."""
+    async def _deliver(self, payload: bytes) -> bool:
+        """Give the packets to the session, as fast as it takes them; False if there was nothing but noise."""
         told = False
-        for packet in split_payload(payload):
-            session = self.session
-            if session is None:
-                break
-            first = packet[:1]
-            if first == b"4":
-                session.on_text(packet)
-                told = True
-            elif first == b"b":
-                try:
-                    session.on_binary(decode_base64(packet[1:]))
-                except PacketError as error:
-                    session.fail(PARSE_ERROR, error)
-                told = True
-            else:
-                session.on_control(packet)
+        start = number = 0
+        while start >= 0 and self.session is not None:
+            end = payload.find(SEPARATOR, start)
+            packet = payload[start:] if end < 0 else payload[start:end]
+            start = end + 1 if end >= 0 else -1
+            told = self._give(packet) or told
+            number += 1
+            if number % _TURN == 0:
+                await asyncio.sleep(0)
+            if not self._reading.is_set():
+                await self._reading.wait()
         return told
+
+    def _give(self, packet: bytes) -> bool:
+        """Give one packet to the session; False if it is noise."""
+        session = self.session
+        first = packet[:1]
+        if first == b"4":
+            session.on_text(packet)
+        elif first == b"b":
+            try:
+                session.on_binary(decode_base64(packet[1:]))
+            except PacketError as error:
+                session.fail(PARSE_ERROR, error)
+        else:
+            session.on_control(packet)
+            return False
+        return True
 
     def _check_paused(self) -> None:
         done = self._pausing
@@ -203,7 +218,7 @@ class PollingClient:
             while self._queue:
                 await self._ask("POST", self._batch())
             self._posting = False
-            if self.session is not None:
+            if self.session is not None and self.session.drain_watched:
                 self.session.drained()
             self._check_paused()
         except ConnectionFailed as error:
@@ -212,11 +227,14 @@ class PollingClient:
             self._posting = False
 
     def _batch(self) -> bytes:
-        """The packets of one request: as many as `maxPayload` allows, but one at least."""
+        """The packets of one request: as many as `maxPayload` allows, but one at least.
+
+        The end of the session goes by itself: Node's server would forget what stands before it.
+        """
         queue, limit = self._queue, self._limit
         packets = [queue.popleft()]
         size = len(packets[0])
-        while queue and (limit is None or size + len(SEPARATOR) + len(queue[0]) <= limit):
+        while queue and queue[0] != _CLOSE and (limit is None or size + len(SEPARATOR) + len(queue[0]) <= limit):
             packet = queue.popleft()
             size += len(SEPARATOR) + len(packet)
             packets.append(packet)
@@ -246,7 +264,7 @@ class PollingClient:
             limit=options.max_http_buffer_size,
         )
         if answer.status != 200:
-            raise refusal("polling", answer.status, answer.body)
+            raise refusal("polling", answer.status, answer.body, answer.location)
         return answer.body
 
     def _failed(self, error: ConnectionFailed) -> None:

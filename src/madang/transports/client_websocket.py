@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from picows import WSCloseCode, WSFrame, WSHandshakeError, WSMsgType, WSTransport, WSUpgradeRequest, WSUpgradeResponse
@@ -14,7 +15,7 @@ from ..engine.transport import TRANSPORT_ERROR
 from ..errors import ConnectionFailed
 from ..protocol.encoded import Encoded, masked_frame
 from .reading import SILENT, FrameProtocol, FrameReader
-from .refusals import refusal
+from .refusals import in_few_words, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +40,16 @@ class WebSocketClient(FrameReader):
         session: who gets the packets.
     """
 
-    __slots__ = ("_call_soon", "_deflates", "_dialer", "_id", "_options", "_task", "_threshold_of_deflate")
+    __slots__ = (
+        "_call_soon",
+        "_deflates",
+        "_dialer",
+        "_fragments_are_deflated",
+        "_id",
+        "_options",
+        "_task",
+        "_threshold_of_deflate",
+    )
 
     def __init__(self, dialer: Dialer, options: ClientEngineOptions, session_id: str | None, session: Any) -> None:
         super().__init__(options.max_http_buffer_size)
@@ -48,6 +58,7 @@ class WebSocketClient(FrameReader):
         self._id = session_id
         self._task: asyncio.Task[Any] | None = None
         self._deflates = False
+        self._fragments_are_deflated = False
         wanted = options.per_message_deflate
         self._threshold_of_deflate = _THRESHOLD if isinstance(wanted, bool) else wanted.get("threshold", _THRESHOLD)
         self._call_soon = asyncio.get_running_loop().call_soon
@@ -108,6 +119,7 @@ class WebSocketClient(FrameReader):
         task, self._task = self._task, None
         if task is not None and not task.done():
             task.cancel("the client has closed")
+            task.add_done_callback(lambda _: self._dialer.forget(self))  # it may never have begun
         elif self._ws is None:
             self._dialer.forget(self)
 
@@ -122,7 +134,7 @@ class WebSocketClient(FrameReader):
         except WSHandshakeError as error:
             self._failed(_refused(error))
         except (OSError, ssl.SSLError, ValueError) as error:
-            self._failed(_error(str(error) or type(error).__name__, error))
+            self._failed(_error(error))
         finally:
             self._task = None
             if self._ws is None:
@@ -240,11 +252,12 @@ class WebSocketClient(FrameReader):
         """The connection has ended."""
         super().on_ws_disconnected(transport)
         self._dialer.forget(self)
+        self._call_soon(_look_at_end, transport)
 
     def resume_writing(self) -> None:
         """The server has caught up."""
         super().resume_writing()
-        if self.session is not None:
+        if self.session is not None and self.session.drain_watched:
             self.session.drained()
 
     # writing
@@ -256,8 +269,9 @@ class WebSocketClient(FrameReader):
             self._pending = 0
             self._frames = []
             self._write(frames[0] if len(frames) == 1 else b"".join(frames))
-            if not self._paused and self.session is not None:
-                self.session.drained()
+            session = self.session
+            if session is not None and session.drain_watched and not self._paused:
+                session.drained()
 
     def _schedule(self) -> None:
         self._call_soon(self.flush)
@@ -281,24 +295,42 @@ class WebSocketClient(FrameReader):
         return masked_frame(opcode | _COMPRESSED, packed.removesuffix(_DEFLATE_END))
 
     def _reserved_bit(self, session: Any, kind: WSMsgType, frame: WSFrame) -> None:
-        whole = frame.fin and self._fragments is None and kind in (_TEXT, WSMsgType.BINARY)
-        if not self._deflates or not whole or frame.rsv2 or frame.rsv3:
+        begins = self._fragments is None and kind in (_TEXT, WSMsgType.BINARY)
+        if not self._deflates or not begins or frame.rsv2 or frame.rsv3:
             super()._reserved_bit(session, kind, frame)
-            return
+        elif frame.fin:
+            self._inflate(session, kind is _TEXT, frame.get_payload_as_bytes())
+        else:
+            self._fragments_are_deflated = True
+            self._fragment(session, kind, frame)
+
+    def _joined(self, session: Any, is_text: bool, message: bytes) -> None:
+        deflated, self._fragments_are_deflated = self._fragments_are_deflated, False
+        (self._inflate if deflated else self._receive)(session, is_text, message)
+
+    def _inflate(self, session: Any, is_text: bool, data: bytes) -> None:
         inflate = zlib.decompressobj(wbits=-15)
         try:
-            message = inflate.decompress(frame.get_payload_as_bytes() + _DEFLATE_END, self._limit + 1)
+            message = inflate.decompress(data + _DEFLATE_END, self._limit + 1)
         except zlib.error as error:
             self._violation(session, WSCloseCode.PROTOCOL_ERROR, f"a message that cannot be decompressed: {error}")
             return
         if len(message) > self._limit:
             self._violation(session, WSCloseCode.MESSAGE_TOO_BIG, "larger than max_http_buffer_size")
             return
-        self._receive(session, kind is _TEXT, message)
+        self._receive(session, is_text, message)
 
 
-def _error(description: str, cause: BaseException) -> ConnectionFailed:
-    error = ConnectionFailed("websocket error", description, transport="websocket")
+def _look_at_end(transport: WSTransport) -> None:
+    """picows keeps a violation for who waits for the end; if nobody does, asyncio complains that it was not seen."""
+    waiting = transport.wait_disconnected()
+    with suppress(StopIteration, Exception):
+        waiting.send(None)
+    waiting.close()
+
+
+def _error(cause: BaseException) -> ConnectionFailed:
+    error = ConnectionFailed("websocket error", in_few_words(cause), transport="websocket")
     error.__cause__ = cause
     return error
 
@@ -307,7 +339,12 @@ def _refused(error: WSHandshakeError) -> ConnectionFailed:
     """The server answered, but not with a WebSocket."""
     response = error.response
     if response is None:
-        return _error(str(error), error)
-    failure = refusal("websocket", int(response.status), (error.raw_body or b"")[:1024])
+        return _error(error)
+    failure = refusal(
+        "websocket",
+        int(response.status),
+        (error.raw_body or b"")[:1024],
+        response.headers.get("location"),
+    )
     failure.__cause__ = error
     return failure

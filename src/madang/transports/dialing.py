@@ -16,7 +16,7 @@ from time import time
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from ..engine.client_options import ClientEngineOptions
+from ..engine.client_options import RESERVED_QUERY, ClientEngineOptions
 from ..engine.client_session import ClientTransport, TransportReceiver
 from ..errors import OptionError
 from ..tasks import Tasks
@@ -79,7 +79,8 @@ class Dialer:
         for name in ("polling", "websocket"):
             own = self._options[name] = options.of(name)
             chosen = query if own.query is None else own.query
-            self._query[name] = {key: str(value) for key, value in chosen.items()}
+            # those of the options have been checked; a URL may hold anything
+            self._query[name] = {key: str(value) for key, value in chosen.items() if key not in RESERVED_QUERY}
         self._common = options
         need = [what for what, needed in _needs(options).items() if needed]
         if need and not has_http_client():
@@ -116,6 +117,11 @@ class Dialer:
         """The server's URL for HTTP, without a path."""
         return f"{'https' if self.address.secure else 'http'}://{self.address.netloc}"
 
+    @property
+    def _endpoint(self) -> str:
+        """The server's URL with the path, which is what cookies belong to."""
+        return self.origin + quote(self._options["websocket"].path, safe=_PATH)
+
     def http_client(self) -> HttpClient:
         """The HTTP client, kept from request to request; made in the loop it is used in."""
         if self.http is None:
@@ -133,12 +139,12 @@ class Dialer:
 
     def cookies(self) -> str:
         """The cookies that a WebSocket's handshake carries, as a header's value."""
-        return self.http_client().cookie_header(self.origin) if self._common.with_credentials else ""
+        return self.http_client().cookie_header(self._endpoint) if self._common.with_credentials else ""
 
     def learn_cookies(self, headers: list[str]) -> None:
         """Keep what a WebSocket's handshake has set."""
         if headers and self._common.with_credentials:
-            self.http_client().learn_cookies(headers, self.origin)
+            self.http_client().learn_cookies(headers, self._endpoint)
 
     def warn_of_trust(self) -> None:
         """Say loudly that nobody knows who the server is."""
@@ -169,7 +175,8 @@ class Dialer:
         if self.live:
             self._emptied = asyncio.Event()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._emptied.wait(), timeout)
+                async with asyncio.timeout(timeout):  # asyncio.wait_for would lose a cancellation that comes with it
+                    await self._emptied.wait()
 
 
 def has_http_client() -> bool:

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..errors import ConnectionFailed
+from .refusals import in_few_words
 
 if TYPE_CHECKING:
     import aiohttp
+    from yarl import URL
+
+_EXPIRES: Final = re.compile(r";\s*expires\s*=([^;]*)", re.IGNORECASE)
 
 _ERROR_BODY = 1024
 """Bytes that are read of an answer that is an error."""
 
 
 class Answer(NamedTuple):
-    """What a server answered: the status, and the body as far as it was read."""
+    """What a server answered: the status, the body as far as it was read, and where a redirect points."""
 
     status: int
     body: bytes
+    location: str | None = None
 
 
 class HttpClient:
@@ -46,10 +53,12 @@ class HttpClient:
             connector = ProxyConnector.from_url(proxy, **settings)
         self._session = aiohttp.ClientSession(
             connector=connector,
-            cookie_jar=aiohttp.CookieJar(unsafe=True) if cookies else aiohttp.DummyCookieJar(),
+            cookie_jar=_jar() if cookies else aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             trust_env=False,
         )
+        # aiohttp asks again if a connection breaks before the answer; but what a poll was to bring may be lost with it
+        self._session._retry_connection = False  # pyright: ignore[reportPrivateUsage]
 
     async def request(
         self,
@@ -74,8 +83,6 @@ class HttpClient:
         Raises:
             ConnectionFailed: there is no answer, or too large a one.
         """
-        import aiohttp
-        from python_socks import ProxyError
         from yarl import URL
 
         try:
@@ -87,13 +94,13 @@ class HttpClient:
             ):
                 if response.status != 200:
                     limit = _ERROR_BODY
-                return Answer(response.status, await _read(response, limit))
+                return Answer(response.status, await _read(response, limit), response.headers.get("location"))
         except ConnectionFailed:
             raise
-        except TimeoutError:
-            raise _failed(f"no answer within {timeout} seconds") from None
-        except (aiohttp.ClientError, ProxyError, OSError, ssl.SSLError, ValueError) as error:
-            raise _failed(str(error) or type(error).__name__) from error
+        except TimeoutError as error:  # without one of ours it is the system's, whose patience has an end
+            raise _failed(f"no answer within {timeout} seconds" if timeout else in_few_words(error)) from error
+        except Exception as error:  # aiohttp's, those of the proxy's packages, the system's, TLS's
+            raise _failed(in_few_words(error)) from error
 
     def cookie_header(self, url: str) -> str:
         """The cookies for a URL, as the value of the header `Cookie`."""
@@ -119,13 +126,36 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
     size = 0
     async for part in response.content.iter_chunked(64 * 1024):
         size += len(part)
+        parts.append(part)
         if size > limit:
             if response.status != 200:
                 break
             response.close()
             raise _failed(f"an answer of more than {limit} bytes; raise max_http_buffer_size if that is right")
-        parts.append(part)
-    return b"".join(parts)
+    return b"".join(parts)[:limit]
+
+
+def _jar() -> aiohttp.CookieJar:
+    """aiohttp's jar, which keeps the cookies of addresses as well, and takes the dates up to 1970 for none."""
+    import aiohttp
+
+    class Jar(aiohttp.CookieJar):
+        def update_cookies_from_headers(self, headers: Sequence[str], response_url: URL) -> None:
+            super().update_cookies_from_headers([_aged(header) for header in headers], response_url)
+
+    return Jar(unsafe=True)
+
+
+def _aged(header: str) -> str:
+    """A `Set-Cookie` header whose date lies before 1970 says so by an age as well."""
+    date = _EXPIRES.search(header)
+    if date is None or "max-age" in header.lower():
+        return header
+    try:
+        over = parsedate_to_datetime(date.group(1).strip()).timestamp() <= 0
+    except (TypeError, ValueError, OverflowError):
+        return header
+    return f"{header}; Max-Age=0" if over else header
 
 
 def _failed(description: str) -> ConnectionFailed:

@@ -241,7 +241,11 @@ class FrameReader(WSListener):
         fragments += frame.get_payload_as_memoryview()
         if frame.fin:
             self._fragments = None
-            self._receive(session, self._fragments_are_text, bytes(fragments))
+            self._joined(session, self._fragments_are_text, bytes(fragments))
+
+    def _joined(self, session: Any, is_text: bool, message: bytes) -> None:
+        """A message that came in fragments."""
+        self._receive(session, is_text, message)
 
     def _receive(self, session: Any, is_text: bool, message: bytes) -> None:
         """A whole message."""

@@ -12,7 +12,17 @@ _TERMINAL_CODES = (4, 5)
 _TERMINAL_TEXTS = ("Forbidden", "Unsupported protocol version")
 
 
-def refusal(transport: TransportName, status: int, body: bytes) -> ConnectionFailed:
+_LONGEST = 300
+"""Characters of what goes wrong that are told; a server may have written them."""
+
+
+def in_few_words(error: BaseException) -> str:
+    """What an error says, if it is not too long."""
+    text = str(error) or type(error).__name__
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def refusal(transport: TransportName, status: int, body: bytes, location: str | None = None) -> ConnectionFailed:
     """The error for an answer that is no handshake.
 
     An engine answers a poll with ``{"code", "message"}`` and a WebSocket's handshake with the message alone (protocol
@@ -29,6 +39,8 @@ def refusal(transport: TransportName, status: int, body: bytes) -> ConnectionFai
         pass
     refused = status in _TERMINAL_STATUS or code in _TERMINAL_CODES or text in _TERMINAL_TEXTS
     description = f"the server answered {status}"
+    if location is not None and 300 <= status < 400:
+        description += f", a redirect to {location[:200]}, which is not followed"
     if text:
         description += f": {text[:200]}"
     return ConnectionFailed(
