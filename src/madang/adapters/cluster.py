@@ -362,12 +362,14 @@ class ClusterAdapter(MemoryAdapter):
         encoded = context.encode(tuple(message.args), ack_id, message.compress)
         members = self.members(options)
 
-        def answer(value: Any) -> None:
-            self._answer(message, Kind.BROADCAST_ACK, value=value)
+        if members:
 
-        relay = Relay(ack_id, answer, self._timeout if message.timeout is None else message.timeout)
-        for sink in members:
-            relay.ask(sink, encoded)
+            def answer(value: Any) -> None:
+                self._answer(message, Kind.BROADCAST_ACK, value=value)
+
+            relay = Relay(ack_id, answer, self._timeout if message.timeout is None else message.timeout)
+            for sink in members:
+                relay.ask(sink, encoded)
         self._answer(message, Kind.BROADCAST_CLIENT_COUNT, count=len(members))
 
     def _on_join(self, message: ClusterMessage) -> None:
@@ -379,10 +381,9 @@ class ClusterAdapter(MemoryAdapter):
         self._confirm(message)
 
     def _on_disconnect(self, message: ClusterMessage) -> None:
-        members = self.members(message.options)
+        if message.request is not None and self.members(message.options):
+            self._answer(message, Kind.DONE)
         super().disconnect_sockets(message.options, message.close)
-        if members:
-            self._confirm(message)
 
     def _on_fetch(self, message: ClusterMessage) -> None:
         facts = [self._context.describe(sink) for sink in self.members(message.options)]

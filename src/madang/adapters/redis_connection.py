@@ -111,13 +111,16 @@ class RedisConnection(asyncio.Protocol):
     def _drain(self) -> None:
         """Handle some of the answers; the others when the loop has done something else."""
         gets, on_reply = self._reader.gets, self._on_reply
+        if self.ended.done():
+            return
         try:
             for _ in range(TURN):
                 reply = gets()
                 if reply is _NOT_YET:
                     if self._draining:
                         self._draining = False
-                        self._transport.resume_reading()
+                        if not self._transport.is_closing():
+                            self._transport.resume_reading()
                     return
                 on_reply(reply)
         except Exception as error:
@@ -135,7 +138,9 @@ class RedisConnection(asyncio.Protocol):
         self._transport.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """It has ended."""
+        """It has ended; what has come before that counts."""
+        while self._draining and not self.ended.done():
+            self._drain()
         if not self.ended.done():
             self.ended.set_exception(exc or ConnectionResetError("Redis has closed the connection"))
 

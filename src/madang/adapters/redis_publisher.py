@@ -37,6 +37,12 @@ class Loss:
         self.reason = reason
 
 
+def _retrieve(answer: asyncio.Future[Any]) -> None:
+    """Keep asyncio from logging an error for an answer that nobody waits for."""
+    if not answer.cancelled():
+        answer.exception()
+
+
 TellLoss = Callable[[str, Loss, bool], None]
 
 
@@ -93,6 +99,7 @@ class Publisher:
     def ask(self, *parts: bytes) -> asyncio.Future[Any]:
         """Send another command, after what was published before; its answer, or an `AdapterUnavailable`."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        answer.add_done_callback(_retrieve)
         if self._closing or len(self) >= self._limit:
             answer.set_exception(AdapterUnavailable("too much waits for Redis, or the server is closing"))
         else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import sys
 from typing import Any
 
@@ -25,21 +24,23 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--to", action="append", default=[], metavar="ROOM", help="only members; may be repeated")
     parser.add_argument("--except", action="append", default=[], metavar="ROOM", dest="except_", help="but for members")
     parser.add_argument("--key", default="socket.io", help="what the channels' names begin with (default socket.io)")
-    parser.add_argument("--log-level", default="info", choices=("critical", "error", "warning", "info", "debug"))
     parser.set_defaults(command=emit)
 
 
 def emit(options: argparse.Namespace) -> int:
-    """Send the event, and say how many servers listened; the exit status."""
-    from ..adapters.emitter import SyncEmitter
+    """Send the event, and say how many servers listened.
 
-    logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    Returns:
+        The exit status.
+    """
     try:
+        from ..adapters.emitter import SyncEmitter
+
         with SyncEmitter(options.url, key=options.key) as emitter:
             chosen = emitter.of(options.namespace).to(options.to).except_(options.except_)
             chosen.emit(options.event, *map(_value, options.args))
             servers = emitter.receivers
-    except (MadangError, OSError) as error:
+    except MadangError as error:
         sys.stderr.write(f"madang: {error}\n")
         return 1
     sys.stdout.write(f"{servers} {'server' if servers == 1 else 'servers'} listened\n")

@@ -1,7 +1,7 @@
 """The `madang` command.
 
 ``madang run module:io`` serves a server on the native host; ``madang connect URL`` is a client in the terminal;
-``madang emit URL`` tells the clients of a cluster.
+``madang emit URL EVENT`` sends to the clients of a cluster.
 """
 
 from __future__ import annotations

@@ -25,6 +25,11 @@ def add_parser(commands: Any) -> None:
     run.add_argument("--log-level", default="info", choices=("critical", "error", "warning", "info", "debug"))
     run.add_argument("--ssl-certfile", help="certificate, for https and wss")
     run.add_argument("--ssl-keyfile", help="its key")
+    run.add_argument("--workers", type=int, help="serve with so many processes (default: one, this one)")
+    run.add_argument(
+        "--reload", action="store_true", help="begin anew whenever a Python file below this folder changes"
+    )
+    run.add_argument("--drain", type=float, default=0.0, metavar="SECONDS", help="when it ends, send clients away over")
     run.add_argument("--forwarded-allow-ips", help="proxies whose X-Forwarded-For is believed (default: this host)")
 
 
@@ -38,6 +43,9 @@ def serve(options: argparse.Namespace) -> int:
         settings |= {"app": other, "on_start": _announce}
         if options.ssl_certfile:
             settings |= {"ssl_certfile": options.ssl_certfile, "ssl_keyfile": options.ssl_keyfile}
+        if options.workers is not None:
+            settings["workers"] = options.workers
+        settings |= {"reload": options.reload, "drain": options.drain}
         if options.forwarded_allow_ips:
             settings["forwarded_allow_ips"] = options.forwarded_allow_ips
         hosted.run(**settings)

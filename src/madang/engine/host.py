@@ -62,6 +62,10 @@ class Hosted:
         """The engine that answers."""
         raise NotImplementedError
 
+    def spread_with(self, cluster: Any) -> bool:
+        """For hosts: be one of several, which `cluster` connects; whether it is of use. See `Server.spread_with`."""
+        return False
+
     async def close(self) -> None:
         """Close all clients, and wait a bounded time for what still runs."""
         raise NotImplementedError

@@ -53,6 +53,12 @@ class Listeners:
         if self._listeners is not None and listener in self._listeners.get(event, ()):
             self._listeners[event].remove(listener)
 
+    def inherit(self, other: Listeners) -> None:
+        """Tell the listeners of `other` as well, which is no longer used."""
+        for event, listeners in (other._listeners or {}).items():
+            for listener in listeners:
+                self.on(event, listener)
+
     def listener_added(self, event: str) -> None:
         """Called after `on`, for those who must prepare."""
 

@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 import uvicorn
 from uvicorn.importer import ImportFromStringError, import_from_string
 
+from ..adapters.local import LocalCluster
 from ..engine.host import Hosted
 from ..errors import OptionError
 from .asgi import ASGIApp
@@ -93,6 +94,9 @@ class _Server(uvicorn.Server):
             engine.id_mark = mark_of(assignment.number)
             self.server_state.handover = Handover(assignment.place, assignment.number)
             self.server_state.handover.listen(self._accept)
+            lines = LocalCluster(assignment.place, assignment.number)
+            if self._hosted.spread_with(lines):
+                await lines.opened()
         await super().startup(sockets)
         if assignment is not None:
             self._line = Line(assignment.control, self.stop)

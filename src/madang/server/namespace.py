@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..adapters.adapter import EVERYONE, Adapter, BroadcastOptions
 from ..adapters.messages import AdapterGap, SocketFacts
+from ..engine.listeners import Listeners
 from ..errors import HandlerError
 from ..events.handlers import Handler, HandlerTable
 from ..protocol.encoded import Encoded
@@ -128,6 +129,13 @@ class Namespace(NamespaceOperators, HandlerRegistry, ServerSide):
         """Whom to ask about a client: nobody about one that has come back, unless that is wanted."""
         skipped = socket.recovered and self.recovery is not None and self.recovery.options.skip_middlewares
         return () if skipped else tuple(self.middlewares)
+
+    def move_to(self, adapter: Adapter) -> None:
+        """Use another adapter, while nobody is here yet; who listens to the one before listens to it."""
+        before = self.adapter
+        if isinstance(before, Listeners) and isinstance(adapter, Listeners):
+            adapter.inherit(before)
+        self.adapter = adapter
 
     def next_ack_id(self) -> int:
         """A new id for an acknowledgement; one counter serves all sockets, so that a broadcast needs only one."""

@@ -10,7 +10,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import fields
 from os import urandom
-from typing import Any, TypeVar, Unpack, cast, overload
+from typing import Any, Final, TypeVar, Unpack, cast, overload
 
 from ..adapters.adapter import EVERYONE
 from ..adapters.messages import AdapterGap, AdapterHealth
@@ -35,6 +35,10 @@ from .server_side import ServerSide
 from .socket import END_GRACE, Socket
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+ALONE: Final = (
+    "connection_state_recovery keeps what it needs in one server; with workers or an adapter it has no effect"
+)
 
 
 class Server(NamespaceOperators, HandlerRegistry, ServerSide, EventOwner, Hosted):
@@ -79,6 +83,8 @@ class Server(NamespaceOperators, HandlerRegistry, ServerSide, EventOwner, Hosted
         self.connects = timetable.lane(self.options.connect_timeout, Connection.connect_timed_out)
         self.attachments = timetable.lane(patience, Connection.attachments_timed_out)
         self.endings = timetable.lane(END_GRACE, Socket.end_overdue)
+        if self.options.adapter is not None and self.options.connection_state_recovery:
+            raise OptionError(ALONE)
         self.adapters: AdapterSource = source_of(self.options.adapter)
         self._engine.on_bound = self._bound
         self.main = Namespace(self, "/")
@@ -230,6 +236,21 @@ class Server(NamespaceOperators, HandlerRegistry, ServerSide, EventOwner, Hosted
     def _handshake_refused(self, error: HandshakeError, request: Request) -> None:
         self._remember_loop()
         self.refused(Refusal(request, error.code, error.message, error.context))
+
+    def spread_with(self, cluster: AdapterSource) -> bool:
+        """For hosts: be one of several workers, whose adapters `cluster` makes, unless the option `adapter` names others.
+
+        Raises:
+            OptionError: sessions are to be recovered, which is not possible across workers.
+        """
+        if self.options.adapter is not None:
+            return False
+        if self.options.connection_state_recovery:
+            raise OptionError(ALONE)
+        self.adapters = cluster
+        for namespace in self.namespaces.values():
+            namespace.move_to(cluster.make(namespace))
+        return True
 
     # connections
 
