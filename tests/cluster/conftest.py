@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 
 import madang
+from madang.adapters.local import LocalCluster
 from tests.cluster.peers import KEY, MadangPeer, NodePeer, NodeServer, Peer
 from tests.cluster.redis import Redis
 from tests.hosts import listening
@@ -86,18 +87,21 @@ class Pair:
                 return
 
 
-MIXTURES: Final = ("memory", "madang-madang", "madang-node", "node-madang", "pattern")
+MIXTURES: Final = ("memory", "workers", "madang-madang", "madang-node", "node-madang", "pattern")
 
 
 @pytest.fixture(params=MIXTURES)
 async def pair(request: pytest.FixtureRequest, js: Js) -> AsyncIterator[Pair]:
-    """Each mixture in turn; ``pattern`` is two of madang's that listen as Node does."""
+    """Each mixture in turn; ``pattern`` is two of madang's that listen as Node does, ``workers`` need no Redis."""
     mixture: str = request.param
     name = f"/t{next(_names)}"
     async with AsyncExitStack() as stack:
         if mixture == "memory":
             here: Peer = await _madang(stack, None, name)
             there = here
+        elif mixture == "workers":
+            folder = request.getfixturevalue("tmp_path")
+            here, there = [await _worker(stack, folder, number, name) for number in range(2)]
         else:
             redis: Redis = request.getfixturevalue("shared_redis")
             kinds = ("madang", "madang") if mixture == "pattern" else mixture.split("-")
@@ -121,6 +125,13 @@ async def pair(request: pytest.FixtureRequest, js: Js) -> AsyncIterator[Pair]:
 
 async def _madang(stack: AsyncExitStack, adapter: Any, name: str) -> MadangPeer:
     io = madang.Server(adapter=adapter)
+    return MadangPeer(io, await stack.enter_async_context(listening(io)), name)
+
+
+async def _worker(stack: AsyncExitStack, folder: Path, number: int, name: str) -> MadangPeer:
+    io, lines = madang.Server(), LocalCluster(folder, number)
+    assert io.spread_with(lines)
+    await lines.opened()
     return MadangPeer(io, await stack.enter_async_context(listening(io)), name)
 
 

@@ -36,9 +36,7 @@ from .socket import END_GRACE, Socket
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-ALONE: Final = (
-    "connection_state_recovery keeps what it needs in one server; with workers or an adapter it has no effect"
-)
+ALONE: Final = "connection_state_recovery is for a server that is alone, without workers and without an adapter"
 
 
 class Server(NamespaceOperators, HandlerRegistry, ServerSide, EventOwner, Hosted):
@@ -238,7 +236,7 @@ class Server(NamespaceOperators, HandlerRegistry, ServerSide, EventOwner, Hosted
         self.refused(Refusal(request, error.code, error.message, error.context))
 
     def spread_with(self, cluster: AdapterSource) -> bool:
-        """For hosts: be one of several workers, whose adapters `cluster` makes, unless the option `adapter` names others.
+        """For hosts: be one of several workers, whose adapters `cluster` makes if the option `adapter` does not.
 
         Raises:
             OptionError: sessions are to be recovered, which is not possible across workers.
