@@ -25,6 +25,55 @@ def echo(socket: Any, *values: Any) -> Any:
     return values
 
 
+@io.on("join")
+def join(socket: Any, room: str) -> None:
+    """Join a room."""
+    socket.join(room)
+
+
+@io.on("say")
+def say(socket: Any, room: str, *values: Any) -> None:
+    """Tell a room, or everybody."""
+    (io.to(room) if room else io).emit("said", *values)
+
+
+@io.on("who is there")
+async def who_is_there(socket: Any, room: str) -> list[Any]:
+    """The clients of a room, and how many servers did not answer."""
+    found = await (io.in_(room) if room else io).fetch_sockets()
+    return [sorted(one.id for one in found), found.missing]
+
+
+@io.on("servers")
+async def servers(socket: Any) -> int:
+    """How many there are."""
+    return await io.server_count()
+
+
+@io.on("vote")
+async def vote(socket: Any) -> list[Any]:
+    """What all clients answer."""
+    return sorted(await io.timeout(5).emit_with_ack("vote?"))
+
+
+@io.on_server_side("pid?")
+def pid() -> int:
+    """This process."""
+    return os.getpid()
+
+
+@io.on("other processes")
+async def other_processes(socket: Any) -> list[int]:
+    """Those of the other servers."""
+    return sorted(await io.server_side_emit_with_ack("pid?"))
+
+
+@io.on("dismiss")
+def dismiss(socket: Any, room: str) -> None:
+    """Disconnect the clients of a room."""
+    io.in_(room).disconnect_sockets()
+
+
 @io.on("die")
 def die(socket: Any) -> None:
     """End this process without a word."""
