@@ -18,6 +18,9 @@ from tests.workers.crew import Place, crew, process_of, until
 __all__ = ["driver", "js"]
 
 
+pytestmark = pytest.mark.feature("S14")
+
+
 @pytest.fixture
 async def clients(workers: Place, js: Js) -> list[Client]:
     """Stock clients, with two workers at least."""
