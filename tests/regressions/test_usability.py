@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 import madang
-from madang import HandlerError, OptionError, ReservedEventName, UsageError
+from madang import HandlerError, ReservedEventName, UsageError
 from tests.hosts import listening
 from tests.regressions.peer import connected, joined
 from tests.server.javascript import Heard
@@ -341,17 +341,3 @@ def test_generators_as_middlewares(io: madang.Server, function: Any):
     for namespace in (io, io.of("/chat"), io.of(re.compile("^/x"))):
         with pytest.raises(HandlerError):
             namespace.use(function)
-
-
-# -------------------------------------------------------------------------------------------------------------- running
-
-
-@pytest.mark.parametrize("workers", [2, 4])
-def test_workers(io: madang.Server, workers: int):
-    """Several workers would be several servers that know nothing of each other: the option is refused."""
-
-    def started(running: Any) -> None:
-        raise AssertionError("it listens")
-
-    with pytest.raises(OptionError, match="workers"):
-        io.run(port=0, workers=workers, on_start=started)
