@@ -347,3 +347,155 @@ async def test_pythons_client(io: madang.Server):
         io.emit("x", 3)
         assert [await heard.next(), await heard.next()] == [(2,), (3,)]
     await running.stop()
+
+
+async def test_an_offset_is_given_once(js: Js, io: madang.Server, sockets: Heard, monkeypatch: pytest.MonkeyPatch):
+    """Offsets differ although the clock is set back, and who comes back then gets what it has missed, once."""
+    now = 1000.0
+    monkeypatch.setattr("madang.server.recovery.time", lambda: now)
+    client = await js.connect(io)
+    first = await sockets.next()
+    for now in (1000.0, 1001.0, 1000.0, 1000.0, 1001.0, 1000.5):
+        first.emit("seen", now)
+    offsets = [(await client.next("seen"))[1] for _ in range(6)]
+    assert len(set(offsets)) == 6
+    client.drop()
+    await soon(gone(first))
+    io.emit("missed", 1)
+    assert (await back(client))["recovered"]
+    assert (await client.next("missed"))[0] == 1
+    assert client.received == []
+
+
+async def test_who_is_told_of_the_return_may_emit(js: Js, io: madang.Server, sockets: Heard):
+    """What a listener of the adapter emits while a client comes back into its room reaches it once, after the rest."""
+    client = await js.connect(io)
+    first = await sockets.next()
+    first.join("room")
+    client.drop()
+    await soon(gone(first))
+    io.emit("missed", 1)
+    io.adapter.on("join_room", lambda room, _: io.to("room").emit("joined") if room == "room" else None)
+    assert (await back(client))["recovered"]
+    assert (await client.next("missed"))[0] == 1
+    await client.next("joined")
+    io.emit("the end")
+    await client.next("the end")
+    assert client.received == []
+
+
+async def test_a_session_ends_although_the_server_was_started_again(js: Js):
+    """Sessions that a server has kept when it stopped end in time once it serves again."""
+    io = madang.Server(connection_state_recovery={"max_disconnection_duration": 0.15})
+    running = await io.start(port=0)
+    async with session(running.url, SOCKET) as ws:
+        await ws.send("40")
+        await ws.text()
+        io.emit("x")
+        await running.stop()
+    recovery = io.main.recovery
+    assert recovery is not None
+    assert recovery.needed
+    running = await io.start(port=0)
+
+    async def over() -> None:
+        while recovery.needed or recovery.bytes:
+            await asyncio.sleep(0.01)
+
+    try:
+        await soon(over())
+    finally:
+        await running.stop()
+
+
+async def test_more_was_missed_than_may_wait_for_a_client(js: Js):
+    """Who has missed more than `outbound_limit` begins anew, rather than being sent away as slow again and again."""
+    io = madang.Server(connection_state_recovery=True, outbound_limit=10_000)
+    sockets = Heard()
+    io.on("connection", sockets)
+    client = await js.connect(io)
+    first = await sockets.next()
+    client.drop()
+    await soon(gone(first))
+    for _ in range(30):
+        io.emit("much", "x" * 1000)
+    assert not (await back(client))["recovered"]
+    assert "outbound_limit" in (await sockets.next()).not_recovered
+
+
+async def test_dynamic_namespaces(js: Js):
+    """A dynamic namespace that goes with its last socket stays as long as one may come back, and leaves nothing."""
+    recovering: Any = {"max_disconnection_duration": 0.3}
+    io = madang.Server(connection_state_recovery=recovering, cleanup_empty_child_namespaces=True)
+    sockets = Heard()
+    io.of("/room/{id}").on("connection", sockets)
+    client = await js.connect(io, "/room/1")
+    first = await sockets.next()
+    first.join("x")
+    client.drop()
+    await soon(gone(first))
+    io.of("/room/1").emit("missed")
+    assert (await back(client))["recovered"]
+    assert (await sockets.next()).rooms == {first.id, "x"}
+    client.drop()
+
+    async def removed() -> None:
+        while "/room/1" in io.namespaces:
+            await asyncio.sleep(0.01)
+
+    await soon(removed())
+
+
+def test_namespaces_that_come_and_go():
+    """A namespace that is removed leaves no deadlines of its own in the engine's timetable."""
+    io = madang.Server(connection_state_recovery=True)
+    before = len(io.engine.timetable._lanes)
+    for number in range(20):
+        io.of(f"/{number}")
+        io.remove(f"/{number}")
+    assert len(io.engine.timetable._lanes) == before
+
+
+async def test_a_socket_whose_client_does_not_come_back(js: Js):
+    """What is emitted to a socket that has gone is kept as long as its client may come back, and no longer."""
+    io = madang.Server(connection_state_recovery={"max_disconnection_duration": 0.15})
+    sockets = Heard()
+    io.on("connection", sockets)
+    client = await js.connect(io)
+    first = await sockets.next()
+    client.drop()
+    await soon(gone(first))
+    recovery = io.main.recovery
+    assert recovery is not None
+    first.emit("x")
+    assert recovery.bytes
+
+    async def over() -> None:
+        while recovery.needed or recovery.bytes:
+            await asyncio.sleep(0.01)
+
+    await soon(over())
+    first.emit("x")
+    assert not recovery.bytes
+
+
+async def test_who_had_left_its_own_room(js: Js, io: madang.Server, sockets: Heard):
+    """A socket that had left all rooms, its own as well, comes back into none."""
+    client = await js.connect(io)
+    first = await sockets.next()
+    first.leave_all()
+    client.drop()
+    await soon(gone(first))
+    assert (await back(client))["recovered"]
+    assert (await sockets.next()).rooms == set()
+
+
+async def test_values_are_not_kept(js: Js, io: madang.Server):
+    """What is kept of an event is what `max_bytes` counts: its bytes, without the values it was made of."""
+    client = await js.connect(io)
+    io.emit("x", {"large": "value"})
+    await client.next("x")
+    recovery = io.main.recovery
+    assert recovery is not None
+    (kept,) = recovery._kept
+    assert (kept.encoded.event, kept.encoded.frame, kept.encoded.payload) == (None, None, None)

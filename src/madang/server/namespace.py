@@ -15,7 +15,7 @@ from ..events.handlers import Handler, HandlerTable
 from ..protocol.encoded import Encoded
 from ..protocol.plain import event_values
 from .broadcast import BroadcastOperator, NamespaceOperators
-from .recovery import Recovery, RecoveryOptions
+from .recovery import Recovery
 from .registry import LIFE, HandlerRegistry
 from .remote import handshake_facts
 from .server_side import ServerSide
@@ -90,8 +90,7 @@ class Namespace(NamespaceOperators, HandlerRegistry, ServerSide):
         self.joining = 0
         self.params: dict[str, str] = parent.params(name) if parent is not None else {}
         self._ids = itertools.count()
-        recovering = RecoveryOptions.of(server.options.connection_state_recovery)
-        self.recovery = Recovery(recovering, server.engine.timetable) if recovering is not None else None
+        self.recovery = Recovery(server.recovering, self._cleanup) if server.recovering is not None else None
         self.adapter: Adapter = server.adapters.make(self)
         self.server_side: dict[str, list[Handler]] = {}
         if parent is None:
@@ -149,15 +148,17 @@ class Namespace(NamespaceOperators, HandlerRegistry, ServerSide):
 
     def broadcast(self, args: tuple[Any, ...], options: BroadcastOptions, compress: bool = True) -> None:
         """Send an event to all that `options` names; may be called from any thread."""
+        recovery = self.recovery
+        if recovery is not None and not options.volatile and recovery.needed and not self.server.in_other_thread():
+            self.adapter.broadcast(self.recoverable(args, options, compress), options)
+            return
         encoded = self.encode(args, None, compress)
         if self.server.in_other_thread():
-            if self.recovery is not None:  # its offset says when it was sent to the others
+            if recovery is not None:  # its offset says when it was sent to the others
                 self.server.call_in_loop(self.broadcast, args, options, compress)
             else:
                 self.server.call_in_loop(self.adapter.broadcast, encoded, options)
         else:
-            if self.recovery is not None and not options.volatile and self.recovery.needed:
-                encoded = self.recoverable(args, options, compress)
             self.adapter.broadcast(encoded, options)
 
     def recoverable(self, args: tuple[Any, ...], options: BroadcastOptions, compress: bool) -> Encoded:
@@ -192,9 +193,14 @@ class Namespace(NamespaceOperators, HandlerRegistry, ServerSide):
         """A socket has gone, or was refused; a child without sockets may go as well."""
         self.sockets.pop(socket.id, None)
         self.adapter.remove(socket)
+        self._cleanup()
+
+    def _cleanup(self) -> None:
         if (
             self.parent is not None
+            and self.parent.children.get(self.name) is self  # it may have been removed, and made anew
             and not (self.sockets or self.joining)
+            and not (self.recovery is not None and self.recovery.needed)
             and self.server.options.cleanup_empty_child_namespaces
         ):
             self.parent.remove_child(self)

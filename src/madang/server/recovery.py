@@ -8,10 +8,10 @@ kept for a while. A client that comes back presents the private id that it was g
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from itertools import islice
-from time import time
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from ..adapters.adapter import BroadcastOptions
@@ -28,7 +28,7 @@ from ..protocol.encoded import Encoded
 from ..types import Room
 
 if TYPE_CHECKING:
-    from ..engine.timetable import Timetable
+    from ..engine.timetable import Lane, Timetable
     from .socket import Socket
 
 RECOVERABLE: Final = frozenset(
@@ -38,6 +38,8 @@ RECOVERABLE: Final = frozenset(
 
 UNKNOWN: Final = "no such session: it is over, or belongs to another server"
 TOO_OLD: Final = "the offset is not known any more: too much has been sent meanwhile, or it was not sent here"
+
+TOO_MUCH: Final = "more has been sent meanwhile than the option outbound_limit lets wait for a client"
 
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
 
@@ -119,14 +121,15 @@ class Recovery:
     """What one namespace keeps for clients that may come back.
 
     Args:
-        options: how long, and how much.
-        timetable: the deadlines of the engine.
+        deadlines: how long, and how much.
+        emptied: called when nobody is expected any more.
     """
 
     __slots__ = (
         "_bytes",
         "_counter",
-        "_expiry",
+        "_deadlines",
+        "_emptied",
         "_kept",
         "_last_stamp",
         "_live",
@@ -134,12 +137,13 @@ class Recovery:
         "_returning",
         "_saved",
         "_sent",
-        "_sweep",
         "options",
     )
 
-    def __init__(self, options: RecoveryOptions, timetable: Timetable) -> None:
-        self.options = options
+    def __init__(self, deadlines: Deadlines, emptied: Callable[[], object]) -> None:
+        self.options = deadlines.options
+        self._deadlines = deadlines
+        self._emptied = emptied
         self._kept: deque[_Kept] = deque()
         self._bytes = 0
         self._sent = 0  # events that have ever been kept, so that a place among them is a number that stays
@@ -147,10 +151,8 @@ class Recovery:
         self._saved: dict[str, Saved] = {}
         self._returning: set[str] = set()
         self._live: dict[str, Socket] = {}
-        self._last_stamp = ""
+        self._last_stamp = 0
         self._counter = 0
-        self._expiry = timetable.lane(options.max_disconnection_duration, self._expire)
-        self._sweep = timetable.lane(options.max_disconnection_duration, Recovery._forget_old)
 
     # events
 
@@ -166,29 +168,25 @@ class Recovery:
 
     def next_offset(self) -> str:
         """The offset of the next event: the time, and a counter if there are several of one millisecond."""
-        number, stamp = int(time() * 1000), ""
-        while number:
-            number, digit = divmod(number, 64)
-            stamp = _ALPHABET[digit] + stamp
-        if stamp != self._last_stamp:
-            self._last_stamp = stamp
-            self._counter = 0
-            return stamp
-        self._counter += 1
-        return f"{stamp}.{self._counter}"
+        now = int(time() * 1000)
+        if now > self._last_stamp:
+            self._last_stamp, self._counter = now, 0
+            return _digits(now)
+        self._counter += 1  # or the clock was set back: no offset is given twice
+        return f"{_digits(self._last_stamp)}.{self._counter}"
 
     def keep(self, encoded: Encoded, options: BroadcastOptions, offset: str) -> None:
         """An event has been sent."""
-        now = time()
-        size = len(encoded.text) + sum(map(len, encoded.attachments)) + _OVERHEAD
-        self._kept.append(_Kept(encoded, options, now, offset, size))
+        encoded = Encoded(encoded.text, encoded.attachments, encoded.compress)  # without frames and values
+        size = _size(encoded) + _OVERHEAD
+        self._kept.append(_Kept(encoded, options, monotonic(), offset, size))
         self._places[offset] = self._sent
         self._sent += 1
         self._bytes += size
         while self._bytes > self.options.max_bytes and len(self._kept) > 1:
             self._drop_oldest()
-        if self not in self._sweep:
-            self._sweep.add(self)
+        if self not in self._deadlines.sweep:
+            self._deadlines.sweep.add(self)
 
     def missed(self, session: Saved, offset: str | None) -> list[Encoded] | None:
         """What a session has missed since an offset, or since it began; None if that is not known any more."""
@@ -196,6 +194,8 @@ class Recovery:
         first = self._sent - len(self._kept)
         if begin is None or begin < first:
             return None
+        if begin == self._sent:
+            return []
         return [
             kept.encoded for kept in islice(self._kept, begin - first, None) if _is_for(session.rooms, kept.options)
         ]
@@ -212,13 +212,13 @@ class Recovery:
         self._bytes -= oldest.size
         del self._places[oldest.offset]
 
-    def _forget_old(self) -> None:
+    def forget_old(self) -> None:
         """Drop what is too old, and look again when the next event will be."""
-        oldest_allowed = time() - self.options.max_disconnection_duration
+        oldest_allowed = monotonic() - self.options.max_disconnection_duration
         while self._kept and self._kept[0].at < oldest_allowed:
             self._drop_oldest()
         if self._kept:
-            self._sweep.add(self)
+            self._deadlines.sweep.add(self)
 
     # sessions
 
@@ -233,7 +233,7 @@ class Recovery:
         self._live.pop(pid, None)
         if reason in RECOVERABLE:
             self._saved[pid] = Saved(pid, socket.id, since, rooms, socket.data)
-            self._expiry.add(pid)
+            self._deadlines.expiry.add((self, pid))
 
     def restore(self, auth: Any) -> tuple[Saved | None, str | None]:
         """The session that a client presents, and why there is none if it presents one.
@@ -253,9 +253,12 @@ class Recovery:
         saved = self._saved.pop(pid, None)
         if saved is None:
             return None, UNKNOWN
-        self._expiry.discard(pid)
-        if self.missed(saved, offset) is None:
+        self._deadlines.expiry.discard((self, pid))
+        missed = self.missed(saved, offset)
+        if missed is None:
             return None, TOO_OLD
+        if sum(map(_size, missed)) > self._deadlines.limit:  # it would be sent away as a slow client, again and again
+            return None, TOO_MUCH
         self._returning.add(pid)
         return saved, None
 
@@ -263,14 +266,69 @@ class Recovery:
         """It could not be used after all: its client was refused, or has gone again."""
         self._returning.discard(saved.pid)
         self._saved[saved.pid] = saved
-        self._expiry.add(saved.pid)
+        self._deadlines.expiry.add((self, saved.pid))
 
     def forget(self, saved: Saved) -> None:
         """It could not be used after all, and never can."""
         self._returning.discard(saved.pid)
 
-    def _expire(self, pid: str) -> None:
+    def expects(self, pid: str) -> bool:
+        """Whether the client with this private id is here, or may come back."""
+        return pid in self._live or pid in self._saved or pid in self._returning
+
+    def resume(self) -> None:
+        """The server serves again, and its deadlines begin anew: those of before were dropped when it stopped."""
+        for pid in self._saved:
+            self._deadlines.expiry.add((self, pid))
+        if self._kept:
+            self._deadlines.sweep.add(self)
+
+    def expire(self, pid: str) -> None:
+        """A client has not come back in time."""
         self._saved.pop(pid, None)
+        if not self.needed:
+            self._emptied()
+
+
+class Deadlines:
+    """When what is kept is kept no longer, for all namespaces of a server.
+
+    Args:
+        options: how long.
+        timetable: the deadlines of the engine.
+        limit: bytes that may wait for one client.
+
+    Attributes:
+        options: how long, and how much.
+        limit: see above.
+        expiry: of sessions.
+        sweep: of events.
+    """
+
+    __slots__ = ("expiry", "limit", "options", "sweep")
+
+    def __init__(self, options: RecoveryOptions, timetable: Timetable, limit: int) -> None:
+        self.options = options
+        self.limit = limit
+        self.expiry: Lane[tuple[Recovery, str]] = timetable.lane(options.max_disconnection_duration, _expire)
+        self.sweep: Lane[Recovery] = timetable.lane(options.max_disconnection_duration, Recovery.forget_old)
+
+
+def _size(encoded: Encoded) -> int:
+    return len(encoded.text) + sum(map(len, encoded.attachments))
+
+
+def _expire(key: tuple[Recovery, str]) -> None:
+    recovery, pid = key
+    recovery.expire(pid)
+
+
+def _digits(number: int) -> str:
+    digits = ""
+    while number:
+        number, digit = divmod(number, 64)
+        digits = _ALPHABET[digit] + digits
+    return digits
 
 
 def _is_for(rooms: frozenset[Room], options: BroadcastOptions) -> bool:

@@ -29,6 +29,7 @@ from .connection import Connection
 from .dynamic import Decide, ParentNamespace, template
 from .namespace import M, Namespace
 from .options import ServerKeywords, ServerOptions
+from .recovery import Deadlines, RecoveryOptions
 from .refusal import Refusal
 from .registry import HandlerRegistry
 from .server_side import ServerSide
@@ -84,6 +85,8 @@ class Server(NamespaceOperators, HandlerRegistry, ServerSide, EventOwner, Hosted
         if self.options.adapter is not None and self.options.connection_state_recovery:
             raise OptionError(ALONE)
         self.adapters: AdapterSource = source_of(self.options.adapter)
+        recovering = RecoveryOptions.of(self.options.connection_state_recovery)
+        self.recovering = Deadlines(recovering, timetable, self._engine.options.outbound_limit) if recovering else None
         self._engine.on_bound = self._bound
         self.main = Namespace(self, "/")
         self.namespaces["/"] = self.main
@@ -256,6 +259,9 @@ class Server(NamespaceOperators, HandlerRegistry, ServerSide, EventOwner, Hosted
         """A host has begun to serve."""
         self._remember_loop()
         self.adapters.start()
+        for namespace in self.namespaces.values():
+            if namespace.recovery is not None:
+                namespace.recovery.resume()
 
     def _connected(self, session: Session) -> None:
         self._remember_loop()

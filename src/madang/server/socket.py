@@ -224,7 +224,8 @@ class Socket(Listening, Operators):
 
     def _is_expected(self) -> bool:
         """Whether the client is here, or may come back."""
-        return self.connected or (self.gone and self._pid is not None)
+        recovery = self.namespace.recovery
+        return self.connected or (self._pid is not None and recovery is not None and recovery.expects(self._pid))
 
     def _write_encoded(self, encoded: Encoded, volatile: bool) -> None:
         if volatile:
@@ -312,15 +313,17 @@ class Socket(Listening, Operators):
     def accept(self) -> None:
         """The middlewares have passed it: it is a member from now on."""
         namespace = self.namespace
+        told = {"sid": self.id}
+        if namespace.recovery is not None:  # first, since who hears that it joins may emit, which it gets once
+            told["pid"] = self._recover(namespace.recovery)
         rooms, self._rooms = self._rooms, None
         self.connected = True
         namespace.sockets[self.id] = self
         namespace.adapter.add(self)
         if rooms:
             namespace.adapter.join(self, rooms)
-        told = {"sid": self.id}
-        if namespace.recovery is not None:
-            told["pid"] = self._recover(namespace.recovery)
+        if self.recovered and self.id not in (rooms or ()):
+            namespace.adapter.leave(self, self.id)  # as it had done
         self.connection.session.write(namespace.server.parser.encode_control(CONNECT, self.nsp, told))
         handlers = called(namespace.life["connection"])
         for handler in handlers:
@@ -418,6 +421,9 @@ class Socket(Listening, Operators):
             self.write = self.connection.session.write if self._outgoing is None else self._write_told
 
     def _write_told(self, encoded: Encoded) -> None:
+        parser = self.namespace.server.parser
+        if encoded.event is None and encoded.text[1:2] in (b"2", b"5") and type(parser) is DefaultParser:
+            encoded.event = tuple(self.namespace.values_of(encoded))  # a broadcast of another worker
         self._tell_outgoing(encoded)
         self.connection.session.write(encoded)
 
