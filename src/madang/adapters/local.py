@@ -17,14 +17,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from ..protocol.encoded import Encoded
-from ..protocol.values import javascript_date
+from ..protocol.plain import whole
+from ..protocol.values import JsonEncoder, loads
 from ..tasks import Tasks
 from ..types import Room
 from .adapter import AdapterContext, BroadcastOptions
 from .cluster import ClusterAdapter
-from .messages import AdapterGap, AdapterHealth, ClusterMessage
+from .messages import AdapterGap, AdapterHealth, ClusterMessage, Kind
+from .redis_wire import within_javascript
 
 logger = logging.getLogger("madang.adapters")
 
@@ -38,6 +41,7 @@ LIMIT: Final = 64 * 1024 * 1024
 _HEAD: Final = 4
 _MESSAGE_LIMIT: Final = 256 * 1024 * 1024
 _PATIENCE: Final = 5.0
+_AGAIN: Final = 0.05
 
 
 class _Event(msgspec.Struct, array_like=True):
@@ -52,10 +56,10 @@ class _Event(msgspec.Struct, array_like=True):
 class _Line(asyncio.Protocol):
     """A line to another worker, on which this one speaks."""
 
-    def __init__(self, ended: Callable[[_Line], object]) -> None:
+    def __init__(self, name: str, ended: Callable[[_Line], object]) -> None:
         self._ended = ended
         self.transport: asyncio.Transport | None = None
-        self.name = ""
+        self.name = name
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # pyright: ignore
         self.transport = transport
@@ -136,6 +140,7 @@ class LocalCluster:
         self._lines: dict[str, _Line] = {}
         self._ears: set[_Ear] = set()
         self._connecting: set[str] = set()
+        self._closed = False
         self._backends: dict[str, _Backend] = {}
         self._tasks = Tasks()
         self._server: asyncio.AbstractServer | None = None
@@ -175,6 +180,7 @@ class LocalCluster:
 
     async def close(self) -> None:
         """Say what is still to be said, and hang up."""
+        self._closed = True
         if self._server is not None:
             self._server.close()
             with suppress(FileNotFoundError):
@@ -206,29 +212,39 @@ class LocalCluster:
         return self._folder / f"{number}{SUFFIX}"
 
     def _connect(self, number: str) -> None:
-        if number not in self._lines and number not in self._connecting:
+        if not self._closed and number not in self._lines and number not in self._connecting:
             self._connecting.add(number)
             self._tasks.own(asyncio.get_running_loop().create_task(self._open(number)))
 
     async def _open(self, number: str) -> None:
+        loop, path = asyncio.get_running_loop(), str(self._path(number))
         try:
-            _, line = await asyncio.get_running_loop().create_unix_connection(
-                lambda: _Line(self._line_ended), str(self._path(number))
-            )
-        except OSError:
-            return  # it has ended, and left its socket
-        else:
-            line.name = number
-            self._lines[number] = line
-            line.write(_framed(self.uid.encode()))
+            while True:
+                try:
+                    transport, line = await loop.create_unix_connection(lambda: _Line(number, self._line_ended), path)
+                except OSError:
+                    if not self._hears(number):
+                        return  # it has ended, and left its socket
+                    await asyncio.sleep(_AGAIN)  # one that is there now, under the number of one that has ended
+                else:
+                    break
+            if not transport.is_closing():
+                self._lines[number] = line
+                line.write(_framed(self.uid.encode()))
         finally:
             self._connecting.discard(number)
             self._changed.set()
+
+    def _hears(self, number: str) -> bool:
+        """Whether a worker with this number has a line to here."""
+        return any(number_of(ear.uid) == number for ear in self._ears)
 
     def _line_ended(self, line: _Line) -> None:
         if self._lines.get(line.name) is line:
             del self._lines[line.name]
             self._losing.pop(line.name, None)
+            if self._hears(line.name):  # perhaps its successor's, which was faster than the news of its end
+                self._connect(line.name)
         self._changed.set()
 
     def _ear_ended(self, ear: _Ear) -> None:
@@ -245,7 +261,7 @@ class LocalCluster:
         """Tell all other workers something in a namespace; for one room, if it is named."""
         if not self._lines:
             return
-        frame = _framed(msgspec.msgpack.encode((context.name, room, body)))
+        frame = _framed(_encode((context.name, room, body)))
         self.published += 1
         for line in tuple(self._lines.values()):
             self._say_to(line, context, frame)
@@ -255,7 +271,7 @@ class LocalCluster:
         line = self._lines.get(number)
         if line is not None:
             self.published += 1
-            self._say_to(line, context, _framed(msgspec.msgpack.encode((context.name, None, body))))
+            self._say_to(line, context, _framed(_encode((context.name, None, body))))
 
     def _say_to(self, line: _Line, context: AdapterContext, frame: bytes) -> None:
         fits = line.write(frame)
@@ -285,6 +301,8 @@ class LocalCluster:
             backend = self._backends.get(name)
             if backend is None or (room is not None and room not in backend.wanted):
                 self.unwanted += 1
+                if backend is None and body[:1] == b"m":
+                    self._answer_for_nobody(ear, name, _decode_message(body[1:]))
                 return
             self.received += 1
             backend.take(body)
@@ -292,12 +310,39 @@ class LocalCluster:
             self.poison += 1
             logger.exception("a message of another worker was skipped")
 
+    def _answer_for_nobody(self, ear: _Ear, name: str, question: ClusterMessage) -> None:
+        """There is no such namespace here, such as a dynamic one that nobody has joined: who asks need not wait."""
+        kind = _EMPTY.get(question.kind)
+        line = self._lines.get(number_of(ear.uid))
+        if kind is not None and question.request is not None and line is not None:
+            answer = ClusterMessage(kind=kind, uid=self.uid, request=question.request)
+            line.write(_framed(_encode((name, None, b"m" + _encode(answer)))))
+
     def forget(self, name: str, backend: _Backend) -> None:
         """A namespace has ended."""
         if self._backends.get(name) is backend:
             del self._backends[name]
 
 
+_EMPTY: Final = {
+    Kind.BROADCAST: Kind.BROADCAST_CLIENT_COUNT,
+    Kind.FETCH_SOCKETS: Kind.FETCH_SOCKETS_RESPONSE,
+    Kind.ALL_ROOMS: Kind.ALL_ROOMS_RESPONSE,
+    Kind.SERVER_SIDE_EMIT: Kind.ALL_ROOMS_RESPONSE,  # an answer that holds none
+}
+"""What a worker answers that has not the namespace."""
+
+
+def _primitive(value: Any) -> Any:
+    """A room that is named by text or a number of a class of its own."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value)
+    raise TypeError(f"{type(value).__name__} cannot be sent to another worker")
+
+
+_encode: Final = msgspec.msgpack.Encoder(enc_hook=_primitive).encode
 _decode_frame: Final = msgspec.msgpack.Decoder(tuple[str, str | int | None, bytes]).decode
 _decode_event: Final = msgspec.msgpack.Decoder(_Event).decode
 _decode_message: Final = msgspec.msgpack.Decoder(ClusterMessage).decode
@@ -320,7 +365,7 @@ class _Backend:
         self.wanted: dict[Room, int] = {}
         self._cluster = cluster
         self._context = context
-        self._encode = msgspec.msgpack.Encoder(enc_hook=self._plain).encode
+        self._json = JsonEncoder(context.json_default)
 
     def open(
         self,
@@ -338,24 +383,41 @@ class _Backend:
         """See `cluster.Backend`."""
         room = next(iter(options.rooms)) if len(options.rooms) == 1 else None
         event = _Event(options, encoded.compress, encoded.text, list(encoded.attachments))
-        self._cluster.say(self._context, room, b"e" + self._encode(event))
+        self._cluster.say(self._context, room, b"e" + _encode(event))
 
     def publish(self, message: ClusterMessage) -> None:
         """See `cluster.Backend`."""
-        self._cluster.say(self._context, None, b"m" + self._encode(message))
+        self._cluster.say(self._context, None, self._encode(message))
 
     def answer(self, question: ClusterMessage, answer: ClusterMessage) -> None:
         """See `cluster.Backend`."""
-        self._cluster.say_to(number_of(question.uid or ""), self._context, b"m" + self._encode(answer))
+        self._cluster.say_to(number_of(question.uid or ""), self._context, self._encode(answer))
 
-    def _plain(self, value: Any) -> Any:
-        """A value that MessagePack has no form for."""
-        if hasattr(value, "astimezone"):
-            return javascript_date(value)
-        default = self._context.json_default
-        if default is None:
-            raise TypeError(f"{type(value).__name__} cannot be sent to another worker")
-        return default(value)
+    def _encode(self, message: ClusterMessage) -> bytes:
+        """A message; what the application has put into it goes as clients would get it, whatever carries it.
+
+        Raises:
+            EncodeError: a value of unknown type, or one that holds itself.
+        """
+        match message.kind:
+            case Kind.SERVER_SIDE_EMIT:
+                message = replace(message, args=self._plain(message.args))
+            case Kind.SERVER_SIDE_EMIT_RESPONSE:
+                message = replace(message, value=self._plain([message.value])[0])
+            case Kind.FETCH_SOCKETS_RESPONSE:
+                data = self._plain([facts.data for facts in message.sockets])
+                sockets = [replace(facts, data=one) for facts, one in zip(message.sockets, data, strict=True)]
+                message = replace(message, sockets=sockets)
+            case _:
+                pass
+        try:
+            return b"m" + _encode(message)
+        except (OverflowError, UnicodeEncodeError):  # what MessagePack cannot carry, and JSON can
+            return b"m" + _encode(within_javascript(msgspec.to_builtins(message, builtin_types=(bytes,))))
+
+    def _plain(self, values: list[Any]) -> list[Any]:
+        plain: list[Any] = whole(loads(self._json.encode(values)), self._json.take_attachments())
+        return plain
 
     # who is there
 

@@ -147,16 +147,16 @@ def pack(value: Any) -> bytes:
     try:
         return _pack(value)
     except (OverflowError, UnicodeEncodeError):
-        return _pack(_within_javascript(value))
+        return _pack(within_javascript(value))
 
 
-def _within_javascript(value: Any) -> Any:
+def within_javascript(value: Any) -> Any:
     """What JSON can carry and MessagePack cannot, as JavaScript would read it: large numbers, lone surrogates."""
     if isinstance(value, list):
-        return [_within_javascript(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+        return [within_javascript(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
     if isinstance(value, dict):
         parts: Any = value.items()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        return {_within_javascript(key): _within_javascript(item) for key, item in parts}
+        return {within_javascript(key): within_javascript(item) for key, item in parts}
     if isinstance(value, str):
         return value.encode(errors="replace").decode()
     if isinstance(value, int) and not -(2**63) <= value < 2**64:

@@ -17,12 +17,13 @@ def event_values(encoded: Encoded, parser: Parser) -> list[Any]:
     if type(parser) is DefaultParser:
         text = encoded.text
         payload = text[2:] if text.startswith(b"42[") else parser.decode(text).payload
-        return _whole(loads(payload), encoded.attachments)
+        return whole(loads(payload), encoded.attachments)
     encoder = JsonEncoder()
-    return _whole(json.loads(encoder.encode(encoded.event)), encoder.take_attachments())
+    return whole(json.loads(encoder.encode(encoded.event)), encoder.take_attachments())
 
 
-def _whole(values: list[Any], attachments: tuple[bytes, ...]) -> list[Any]:
+def whole(values: list[Any], attachments: tuple[bytes, ...]) -> list[Any]:
+    """Values with the attachments in their places."""
     if attachments:
         reconstruction = Reconstruction(values, len(attachments))
         for data in attachments:
