@@ -102,7 +102,7 @@ async def test_new_code_comes_with_the_exchange(tmp_path: Path):
         said = ""
         while "stay as they are" not in said:
             said = (await before(START_WITHIN, workers.process.stderr.readline(), "the complaint")).decode()
-        assert workers.workers() == before_it
+        await until(lambda: workers.workers() == before_it, "the end of the broken one")
         broken.unlink()
         workers.tell(signal.SIGHUP)
         await until(lambda: len(workers.workers()) == 2 and not workers.workers() & before_it, "the exchange")

@@ -17,6 +17,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from random import choice
 from typing import Any, Final
 
 from ..tasks import Tasks
@@ -37,6 +38,13 @@ _META: Final = 4
 """Bytes of the length that stands before what is told of a connection."""
 
 _CHUNK: Final = 64 * 1024
+
+_BREATH: Final = 0.1
+"""Seconds until it is tried again to take connections, if there was no descriptor for one."""
+
+_LEAVING: Final = ".leaving"
+
+_CLOSE_ON_EXEC: Final[int] = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 Accept = Callable[[socket.socket, bytes, "tuple[str, int] | None"], "asyncio.Future[Any] | asyncio.Task[Any]"]
 """Takes a connection, what has been read of it already, and its client's address."""
@@ -60,6 +68,7 @@ class Handover:
         number: which worker this is.
 
     Attributes:
+        leaving: whether this worker is about to leave; see `leave`.
         given: connections that were handed over.
         taken: connections that others have handed over.
     """
@@ -69,7 +78,7 @@ class Handover:
         self._number = number
         self._tasks = Tasks()
         self._listener: socket.socket | None = None
-        self._accept: Accept | None = None
+        self._leaving = folder / f"{number}{_LEAVING}"  # for the others, so that none gives us what we give it
         self.leaving = False
         self.given = 0
         self.taken = 0
@@ -89,11 +98,22 @@ class Handover:
         """Who takes a handshake that comes to a worker which is about to leave."""
         if b"EIO=" not in line:
             return None
-        others = sorted(int(path.name) for path in self._folder.iterdir() if path.name.isdigit())
-        return next((number for number in reversed(others) if number != self._number), None)
+        names = {path.name for path in self._folder.iterdir()}
+        staying = [int(name) for name in names if name.isdigit() and f"{name}{_LEAVING}" not in names]
+        others = [number for number in staying if number != self._number]
+        return choice(others) if others else None
+
+    def is_there(self, owner: int) -> bool:
+        """Whether another worker takes connections."""
+        return (self._folder / str(owner)).exists()
+
+    def leave(self) -> None:
+        """From now on handshakes go to workers that stay."""
+        self.leaving = True
+        self._leaving.touch()
 
     def give(self, owner: int, transport: asyncio.Transport, data: bytes, remote: tuple[str, int] | None) -> bool:
-        """Hand a connection over; False if that worker is not there, and nothing has been done.
+        """Hand a connection over; False if that worker cannot be reached, and nothing has been done.
 
         Args:
             owner: the worker.
@@ -101,68 +121,75 @@ class Handover:
             data: what has been read of the request, and behind it.
             remote: the client's address.
         """
-        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        relayed = transport.get_extra_info("ssl_object") is not None or transport.get_write_buffer_size() > 0
+        told = json.dumps({"remote": remote, "size": len(data)}).encode()
+        message = len(told).to_bytes(_META, "big") + told + data
+        link: socket.socket | None = None
+        ours: socket.socket | None = None
         try:
+            link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             link.setblocking(False)
             link.connect(str(self._folder / str(owner)))
-        except OSError:
-            link.close()
-            return False
-        transport.pause_reading()
-        tcp = transport.get_extra_info("socket")
-        ours: socket.socket | None = None
-        if transport.get_extra_info("ssl_object") is None and not transport.get_write_buffer_size():
-            descriptor = os.dup(tcp.fileno())
-            transport.abort()  # closes what is ours of it; the connection lives on in the duplicate
-        else:
-            ours, theirs = socket.socketpair()
-            descriptor = theirs.detach()
-        told = json.dumps({"remote": remote}).encode()
-        message = len(told).to_bytes(_META, "big") + told + data
-        self._tasks.own(asyncio.get_running_loop().create_task(self._send(link, message, descriptor)))
-        if ours is not None:
-            self._tasks.own(relay(transport, ours))
-        self.given += 1
-        return True
-
-    async def _send(self, link: socket.socket, message: bytes, descriptor: int) -> None:
-        try:
+            if relayed:
+                ours, theirs = socket.socketpair()
+                descriptor = theirs.detach()
+            else:
+                descriptor = os.dup(transport.get_extra_info("socket").fileno())
             try:
                 sent = socket.send_fds(link, [message], [descriptor])
             finally:
                 os.close(descriptor)
-            if sent < len(message):
-                await asyncio.get_running_loop().sock_sendall(link, message[sent:])
         except OSError as error:
-            logger.warning("a connection could not be handed over: %s", error)
-        finally:
-            link.close()
+            if not isinstance(error, FileNotFoundError | ConnectionRefusedError):
+                logger.warning("a connection could not be handed over: %s", error)
+            for end in (link, ours):
+                if end is not None:
+                    end.close()
+            return False
+        transport.pause_reading()
+        if ours is not None:
+            self._tasks.own(relay(transport, ours))
+        else:
+            transport.abort()  # closes what is ours of it; the connection lives on in what was sent
+        self._tasks.start(_finish(link, message[sent:]))
+        self.given += 1
+        return True
 
     # taking
 
-    def listen(self, accept: Accept) -> None:
-        """Take connections from now on."""
-        self._accept = accept
-        path = self._folder / str(self._number)
+    def listen(self) -> None:
+        """Be reached from now on; what comes waits until it is taken."""
+        self._leaving.unlink(missing_ok=True)
         listener = self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.setblocking(False)
-        listener.bind(str(path))
+        listener.bind(str(self._folder / str(self._number)))
         listener.listen(4096)
-        self._tasks.own(asyncio.get_running_loop().create_task(self._take(listener)))
 
-    async def _take(self, listener: socket.socket) -> None:
+    def take(self, accept: Accept) -> None:
+        """Take connections from now on."""
+        assert self._listener is not None
+        self._tasks.own(asyncio.get_running_loop().create_task(self._take(self._listener, accept)))
+
+    async def _take(self, listener: socket.socket, accept: Accept) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            link, _ = await loop.sock_accept(listener)
-            self._tasks.own(loop.create_task(self._take_one(link)))
+            try:
+                link, _ = await loop.sock_accept(listener)
+            except OSError as error:  # most likely there are too many connections already
+                logger.warning("connections cannot be taken at present: %s", error)
+                await asyncio.sleep(_BREATH)
+            else:
+                self._tasks.start(self._take_one(link, accept))
 
-    async def _take_one(self, link: socket.socket) -> None:
+    async def _take_one(self, link: socket.socket, accept: Accept) -> None:
         descriptors: list[int] = []
         try:
             async with asyncio.timeout(_PATIENCE):
                 message = await _read(link, descriptors)
             size = int.from_bytes(message[:_META], "big")
-            remote = json.loads(message[_META : _META + size])["remote"]
+            told = json.loads(message[_META : _META + size])
+            if len(message) != _META + size + told["size"]:
+                raise ValueError("its giver has ended meanwhile")
             connection = socket.socket(fileno=descriptors.pop())
         except (OSError, ValueError, LookupError, TimeoutError) as error:
             logger.warning("a connection that was handed over did not come whole: %r", error)
@@ -173,16 +200,28 @@ class Handover:
                 os.close(descriptor)
         connection.setblocking(False)
         self.taken += 1
-        assert self._accept is not None
-        await self._accept(connection, message[_META + size :], tuple(remote) if remote else None)
+        remote = told["remote"]
+        await accept(connection, message[_META + size :], tuple(remote) if remote else None)
 
     async def close(self) -> None:
         """Take no more."""
         with suppress(FileNotFoundError):
             (self._folder / str(self._number)).unlink()
+        self._leaving.unlink(missing_ok=True)
         await self._tasks.finish(0.0)
         if self._listener is not None:
             self._listener.close()
+
+
+async def _finish(link: socket.socket, rest: bytes) -> None:
+    """Send what did not fit at once, and hang up."""
+    try:
+        if rest:
+            await asyncio.get_running_loop().sock_sendall(link, rest)
+    except OSError as error:
+        logger.warning("a connection was not handed over whole: %s", error)
+    finally:
+        link.close()
 
 
 async def _read(link: socket.socket, descriptors: list[int]) -> bytes:
@@ -196,7 +235,12 @@ async def _read(link: socket.socket, descriptors: list[int]) -> bytes:
             await readable
         finally:
             loop.remove_reader(link.fileno())
-        part, found, _, _ = socket.recv_fds(link, _CHUNK, 1)
+        try:
+            part, found, _, _ = socket.recv_fds(link, _CHUNK, 1, _CLOSE_ON_EXEC)
+        except BlockingIOError:
+            continue
+        for descriptor in found:
+            os.set_inheritable(descriptor, False)  # where the flag does not exist
         descriptors += found
         if not part:
             return b"".join(parts)

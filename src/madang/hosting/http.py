@@ -248,7 +248,9 @@ class EngineHttp(asyncio.Protocol):
     def _start(self, message: _Message) -> None:
         site = self._site
         self._current = message
-        if not message.target.startswith(site.path):  # pipelined behind one of ours
+        if not message.target.startswith(site.path) or site.is_elsewhere(
+            message.target
+        ):  # pipelined behind one of ours
             self.transport.close()
             return
         site.state.total_requests += 1
@@ -326,7 +328,7 @@ class EngineHttp(asyncio.Protocol):
     def _upgrade(self, behind: bytes) -> None:
         """A request wants another protocol: WebSocket, or one that is not spoken here."""
         message, self._coming = self._coming, None
-        if message is None or self._current is not None:
+        if message is None or self._current is not None or self._site.is_elsewhere(message.target):
             self.transport.close()  # behind a request that has no answer yet: the two would mix
             return
         if not message.is_current_http:

@@ -69,7 +69,8 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # a second Ctrl-C does not wait; the signal is not raised again afterwards, since the server has ended cleanly
-        self.force_exit = self.should_exit
+        # a worker may be told twice, by its supervisor and by whoever tells all processes of a service at once
+        self.force_exit = self.should_exit and self._assignment is None
         self.stop()
         self._loop.call_soon_threadsafe(self._exit.set)  # wakes the loop
         if self.force_exit:
@@ -92,13 +93,14 @@ class _Server(uvicorn.Server):
         assignment = self._assignment
         if assignment is not None:
             engine.id_mark = mark_of(assignment.number)
-            self.server_state.handover = Handover(assignment.place, assignment.number)
-            self.server_state.handover.listen(self._accept)
+            handover = self.server_state.handover = Handover(assignment.place, assignment.number)
+            handover.listen()
             lines = LocalCluster(assignment.place, assignment.number)
             if self._hosted.spread_with(lines):
                 await lines.opened()
         await super().startup(sockets)
-        if assignment is not None:
+        if assignment is not None and self.server_state.handover is not None:
+            self.server_state.handover.take(self._accept)
             self._line = Line(assignment.control, self.stop)
             self._line.ready()
         self.ready.set()
@@ -117,7 +119,7 @@ class _Server(uvicorn.Server):
         handover = self.server_state.handover
         if self._drain and not self.force_exit:
             if handover is not None:
-                handover.leaving = True
+                handover.leave()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), self._hosted.engine.send_away(self._drain))
         self.server_state.stopping = True
@@ -295,6 +297,8 @@ def supervise_native(hosted: Hosted, host: str, port: int, workers: int, reload:
     drain = _seconds("drain", settings.pop("drain", 0.0))
     config = _config(hosted, host, port, settings.pop("app", None), settings)
     scheme = "https" if config.is_ssl else "http"
+    if port:
+        _listen(host, port).close()  # a shared one would join another server of ours, and take half of its connections
     supervise(
         lambda known: _listen(host, port or known, shared=True),
         lambda listener: _url(scheme, *listener.getsockname()[:2]),

@@ -19,6 +19,7 @@ class Ordinary(HttpToolsProtocol):
         self._site = site
         self._head_size: int | None = None
         self._remote = remote
+        self._begun = b""
         self._within = False  # a request that is not here wholly
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # pyright: ignore
@@ -29,11 +30,17 @@ class Ordinary(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
-        if self._is_between() and self._site.handed_over(self.transport, data, self._remote):
-            self.connections.discard(self)
-            self._head_is_here()
-            self.parser = None  # type: ignore[assignment]  # it refers to us
-            return
+        if self._site.handover is not None and self._is_between():
+            data = self._begun + data
+            self._begun = data if b"\r\n" not in data and len(data) < MAX_HEAD else b""
+            if self._begun:  # which worker it is for stands in the first line
+                return
+            if self._site.handed_over(self.transport, data, self._remote):
+                self.connections.discard(self)
+                self._head_is_here()
+                self._unset_keepalive_if_required()  # its timer would close what is relayed
+                self.parser = None  # type: ignore[assignment]  # it refers to us
+                return
         super().data_received(data)
         if self._head_size is not None and not self.transport.is_closing():
             self._head_size += len(data)

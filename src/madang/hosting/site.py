@@ -85,6 +85,12 @@ class Site:
         owner = handover.owner(data)
         return owner is not None and handover.give(owner, transport, data, remote)
 
+    def is_elsewhere(self, target: bytes) -> bool:
+        """Whether a request that could not be handed over belongs to a worker that is there all the same."""
+        handover = self.handover
+        owner = handover.owner(target) if handover is not None else None
+        return handover is not None and owner is not None and handover.is_there(owner)
+
     def request(self, remote: tuple[str, int] | None, method: str, target: bytes, headers: Headers) -> Request:
         """A request as the engine sees it."""
         scheme = self.scheme

@@ -111,7 +111,8 @@ def supervise(
 def _command() -> list[str]:
     """This program's own command line."""
     arguments = sys.orig_argv[1:]
-    if not arguments or arguments[0] in ("-c", "-"):
+    program = getattr(sys.modules["__main__"], "__file__", None)  # told by nobody who types, pipes or has ``-c``
+    if program is None or program == "<stdin>":
         raise OptionError("several workers run your program again, so it must be a file or module: python server.py")
     return [sys.executable, *arguments]
 
@@ -135,9 +136,11 @@ class Supervisor:
         self._folder = Path()
         self._listeners: list[socket.socket] = []
         self._workers: dict[int, _Worker] = {}
+        self._starting: dict[int, int] = {}  # the places of those that have a number and no process yet
         self._watchers: set[asyncio.Task[None]] = set()
         self._exchange: asyncio.Task[None] | None = None
         self._exchange_again = False
+        self._serving = False
         self._stopping = asyncio.Event()
         self._failures = [0] * workers
 
@@ -154,11 +157,16 @@ class Supervisor:
             first = [await self._start(place) for place in range(self._count)]
             await self._all_ready(first)
             if not self._stopping.is_set():
+                self._serving = True
+                for place in range(self._count):  # one may have ended while the others were awaited
+                    await self._fill(place)
                 address: tuple[str, int] = self._listeners[0].getsockname()[:2]
                 if on_start is not None:
                     on_start(Supervised(self._url(self._listeners[0]), *address))
                 if watch is not None:
                     watching = asyncio.create_task(self._watch(watch))
+                if self._exchange_again:
+                    self.exchange()
                 await self._stopping.wait()
         finally:
             if watching is not None:
@@ -186,10 +194,27 @@ class Supervisor:
 
     async def _start(self, place: int) -> _Worker:
         """Start a worker that accepts from a listener."""
-        number = next(number for number in count() if number not in self._workers)
-        listener = self._listeners[place % len(self._listeners)]
+        taken = (*self._workers, *self._starting)
+        number = next(number for number in count() if number not in taken)
+        self._starting[number] = place
+        try:
+            process, line = await self._spawn(number, self._listeners[place % len(self._listeners)])
+        finally:
+            del self._starting[number]
+        loop = asyncio.get_running_loop()
+        worker = _Worker(number, place, process, line, loop.create_task(_is_ready(line)), loop.time())
+        self._workers[number] = worker
+        watcher = loop.create_task(self._see_to(worker))
+        self._watchers.add(watcher)
+        watcher.add_done_callback(self._watchers.discard)
+        if self._stopping.is_set():  # the others have been told meanwhile
+            self._tell(worker, signal.SIGTERM)
+        return worker
+
+    async def _spawn(self, number: int, listener: socket.socket) -> tuple[asyncio.subprocess.Process, socket.socket]:
+        """A new process, and the line to it."""
         ours, theirs = socket.socketpair()
-        told = Assignment(number, listener.fileno(), theirs.fileno(), str(self._folder))
+        told = Assignment(number, listener.fileno(), theirs.fileno(), str(self._folder), os.getpid())
         with suppress(FileNotFoundError):
             (self._folder / str(number)).unlink()
         try:
@@ -205,13 +230,7 @@ class Supervisor:
         finally:
             theirs.close()
         ours.setblocking(False)
-        loop = asyncio.get_running_loop()
-        worker = _Worker(number, place, process, ours, loop.create_task(_is_ready(ours)), loop.time())
-        self._workers[number] = worker
-        watcher = loop.create_task(self._see_to(worker))
-        self._watchers.add(watcher)
-        watcher.add_done_callback(self._watchers.discard)
-        return worker
+        return process, ours
 
     async def _all_ready(self, workers: list[_Worker]) -> None:
         """Wait until these accept connections, or until it is to stop.
@@ -234,21 +253,19 @@ class Supervisor:
     async def _see_to(self, worker: _Worker) -> None:
         """Wait for a worker's end, and replace it if it was not told to end."""
         status = await worker.process.wait()
-        started = await worker.ready
+        with suppress(OSError):
+            worker.line.shutdown(socket.SHUT_RDWR)  # a process that it has forked may hold the other end
+        await worker.ready
         worker.line.close()
         del self._workers[worker.number]
         with suppress(FileNotFoundError):
             (self._folder / str(worker.number)).unlink()
         if worker.leaving or self._stopping.is_set():
             return
-        if not started and self._failures[worker.place] == 0 and not self._listening():
-            return  # none has ever started: `run` says so
+        if not self._serving:
+            return  # not all have ever started: `run` says so
         logger.error("worker %d (process %d) has ended with status %s", worker.number, worker.process.pid, status)
         await self._replace(worker)
-
-    def _listening(self) -> bool:
-        """Whether any worker accepts connections."""
-        return any(other.ready.done() and other.ready.result() for other in self._workers.values())
 
     async def _replace(self, worker: _Worker) -> None:
         place = worker.place
@@ -256,16 +273,32 @@ class Supervisor:
         failures = self._failures[place] = 0 if lived > _SHORT_LIFE else self._failures[place] + 1
         if failures > 1:
             delay = min(0.25 * 2.0 ** min(failures, 10), _LONGEST_DELAY)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), delay)
-        if not self._stopping.is_set() and not any(other.place == place for other in self._workers.values()):
-            await self._start(place)
+            await self._pause(delay)
+        await self._fill(place)
+
+    async def _fill(self, place: int) -> None:
+        """Start a worker for a place that has none, however often that fails."""
+        while not self._stopping.is_set() and self._holder(place) is None and place not in self._starting.values():
+            try:
+                await self._start(place)
+            except OSError as error:  # no process can be had at present
+                logger.error("a worker could not be started: %s", error)
+                await self._pause(1.0)
+
+    def _holder(self, place: int) -> _Worker | None:
+        """The worker of a place; one that has been told to end is none any more."""
+        return next((one for one in self._workers.values() if one.place == place and not one.leaving), None)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not when it is to stop."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
 
     # all workers
 
     def exchange(self) -> None:
         """Replace all workers, one by one: each is told to end when the next one accepts connections."""
-        if self._exchange is not None and not self._exchange.done():
+        if not self._serving or (self._exchange is not None and not self._exchange.done()):
             self._exchange_again = True
             return
         self._exchange = asyncio.create_task(self._exchange_all())
@@ -275,18 +308,28 @@ class Supervisor:
         while again and not self._stopping.is_set():
             self._exchange_again = False
             logger.info("exchanging %d workers", self._count)
-            for old in sorted(self._workers.values(), key=lambda worker: worker.place):
-                if old.leaving or self._stopping.is_set():
-                    continue
-                new = await self._start(old.place)
-                try:
-                    await self._all_ready([new])
-                except WorkerFailed as error:
-                    logger.error("the workers stay as they are: %s", error)
-                    self._tell(new, signal.SIGKILL)
+            for place in range(self._count):
+                if not await self._exchange_one(place):
                     break
-                self._tell(old, signal.SIGTERM)
             again = self._exchange_again
+
+    async def _exchange_one(self, place: int) -> bool:
+        """Replace the worker of a place; False if it stays."""
+        old = self._holder(place)
+        if old is None or self._stopping.is_set():  # it has died, and is replaced already
+            return True
+        new: _Worker | None = None
+        try:
+            new = await self._start(place)
+            await self._all_ready([new])
+        except (WorkerFailed, OSError) as error:
+            logger.error("the workers stay as they are: %s", error)
+            if new is not None:
+                self._tell(new, signal.SIGKILL)
+            await self._fill(place)  # the old one may have died meanwhile, and relied on the new one
+            return False
+        self._tell(old, signal.SIGTERM)
+        return True
 
     async def _watch(self, watch: Any) -> None:
         async for _ in watch:
@@ -300,19 +343,22 @@ class Supervisor:
     async def _end(self) -> None:
         """Tell all to end, wait for it, and leave nothing behind."""
         self._stopping.set()
-        if self._exchange is not None:
-            self._exchange.cancel()
         for worker in self._workers.values():
             self._tell(worker, signal.SIGTERM)
-        if self._watchers:
-            await asyncio.wait(self._watchers, timeout=self._drain + STOP_WITHIN)
-        for worker in self._workers.values():
-            logger.error("worker %d (process %d) does not end; it is killed", worker.number, worker.process.pid)
-            self._tell(worker, signal.SIGKILL)
-        if self._watchers:
-            await asyncio.wait(self._watchers)
         for listener in self._listeners:
-            listener.close()
+            listener.close()  # as a single server does at once: nobody accepts from them any more
+        if self._exchange is not None:
+            self._exchange.cancel()
+            await asyncio.wait((self._exchange,))
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._drain + STOP_WITHIN
+        while self._watchers and (left := deadline - loop.time()) > 0:
+            await asyncio.wait(self._watchers, timeout=left)
+        while self._watchers:
+            for worker in self._workers.values():
+                logger.error("worker %d (process %d) does not end; it is killed", worker.number, worker.process.pid)
+                self._tell(worker, signal.SIGKILL)
+            await asyncio.wait(self._watchers)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

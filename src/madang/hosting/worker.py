@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import socket
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -27,12 +28,14 @@ class Assignment:
         listener: the descriptor of the socket that it accepts connections from.
         control: the descriptor of its line to the supervisor.
         folder: where the workers' local sockets are.
+        supervisor: the supervisor's process.
     """
 
     number: int
     listener: int
     control: int
     folder: str
+    supervisor: int
 
     def environment(self) -> dict[str, str]:
         """The variable that hands it to a new process."""
@@ -47,7 +50,21 @@ class Assignment:
 def assignment() -> Assignment | None:
     """What the supervisor has told this process, once; None for a process that is no worker."""
     told = os.environ.pop(VARIABLE, None)  # not for processes that the application starts
-    return Assignment(**json.loads(told)) if told is not None else None
+    if told is None:
+        return None
+    found = Assignment(**json.loads(told))
+    if os.getppid() != found.supervisor and not _is_socket(found.control):
+        return None  # a worker has started this process before it served, and the variable was handed down
+    for descriptor in (found.listener, found.control):
+        os.set_inheritable(descriptor, False)
+    return found
+
+
+def _is_socket(descriptor: int) -> bool:
+    try:
+        return stat.S_ISSOCK(os.fstat(descriptor).st_mode)
+    except OSError:
+        return False
 
 
 class Line:
