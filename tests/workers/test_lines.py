@@ -147,7 +147,7 @@ async def test_listeners_of_what_goes_out(start: Start, js: Js):
 
 @pytest.mark.parametrize("first", ["the news", "the successor"])
 async def test_a_number_that_is_used_again(start: Start, tmp_path: Path, first: str):
-    """A worker with the number of one that has ended is heard and told, even if it is faster than the news of that end."""
+    """A worker with the number of one that has ended is heard and told, even if it is faster than that news."""
     here, old = await start(0), await start(1)
     await both_hear(here, old)
     if first == "the news":
@@ -194,7 +194,6 @@ async def test_nothing_is_left(tmp_path: Path):
         for node in nodes:
             node.io.emit("x")
             await node.running.stop()
-        await until(lambda: not any(node.lines._lines or node.lines._ears for node in nodes), "the end of the lines")
     await until(lambda: len(os.listdir("/proc/self/fd")) <= before[0], "the end of the descriptors")
     assert asyncio.all_tasks() == before[1]
     assert not list(tmp_path.iterdir())
