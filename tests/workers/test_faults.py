@@ -18,6 +18,7 @@ import pytest
 
 import madang
 from madang.hosting.handover import Handover, mark_of
+from madang.hosting.supervisor import Supervisor
 from madang.hosting.worker import VARIABLE, Assignment, assignment
 from tests.client.tools import Papers
 from tests.conformance.wire import SOCKET, Polling, address, before, browser, refusal, tcp
@@ -49,6 +50,25 @@ async def test_all_die_at_once():
 
             await before(START_WITHIN, all_there(), "three servers")
         assert len(workers.workers()) == 3
+
+
+async def test_numbers_are_given_once(tmp_path: Path):
+    """Workers that are started at the same moment have different numbers, and with them different local sockets."""
+
+    def listen(port: int) -> socket.socket:
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        return listener
+
+    command = [sys.executable, "-c", "import signal; signal.pause()"]
+    supervisor = Supervisor(listen, str, 3, command, 0.0)
+    supervisor._folder = tmp_path / "workers"
+    supervisor._folder.mkdir()
+    supervisor._open()
+    workers = await asyncio.gather(*(supervisor._start(place) for place in range(3)))
+    assert [worker.number for worker in workers] == [0, 1, 2]
+    await supervisor._end()
+    assert not supervisor._folder.exists()
 
 
 def serves(workers: Crew) -> bool:
@@ -107,8 +127,11 @@ async def test_a_program_that_breaks_later(tmp_path: Path):
         said = ""
         while "broken" not in said:
             said = (await before(START_WITHIN, workers.process.stderr.readline(), "the complaint")).decode()
+        await until(lambda: not workers.workers(), "the end of the next one")
         broken.unlink()
-        await until(lambda: workers.workers() - {old}, "the replacement")
+        async with asyncio.timeout(START_WITHIN):
+            async with madang.connect(workers.url, **QUICK) as client:
+                assert await process_of(client) != old
 
 
 async def test_everybody_is_told():

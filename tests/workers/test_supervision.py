@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-import tempfile
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,10 +24,6 @@ QUICK: dict[str, Any] = {
     "reconnection_delay_max": 0.2,
     "transports": ["websocket"],
 }
-
-
-def folders() -> set[str]:
-    return {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("madang-")}
 
 
 @pytest.mark.parametrize("how", ["killed", "ended"])
@@ -143,11 +138,10 @@ async def test_reload(tmp_path: Path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_the_end(number: signal.Signals):
+async def test_the_end(number: signal.Signals, tmp_path: Path):
     """On Ctrl-C or SIGTERM clients see a close, and neither process nor file is left."""
-    known = folders()
-    async with crew() as workers:
-        assert len(folders() - known) == 1
+    async with crew(env={"TMPDIR": str(tmp_path)}) as workers:
+        assert [path.name[:7] for path in tmp_path.iterdir()] == ["madang-"]
         pids = workers.workers()
         reasons: list[str] = []
         client = await madang.connect(workers.url, **QUICK, reconnection=False)
@@ -157,7 +151,7 @@ async def test_the_end(number: signal.Signals):
         assert reasons == ["transport close"]
         await client.close()
         assert not any(is_alive(pid) for pid in pids)
-    assert not folders() - known
+    assert not list(tmp_path.iterdir())
 
 
 async def test_workers_do_not_outlive_their_supervisor():
