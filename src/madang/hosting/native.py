@@ -33,6 +33,9 @@ GRACE: Final = 10
 
 _CLOSE_HANDSHAKES: Final = 2.5
 
+_FIRST_WORDS: Final = 50
+"""Hundredths of a second in which a worker that ends waits for the first bytes of connections."""
+
 
 class _Server(uvicorn.Server):
     """uvicorn's server; closes the clients first when it stops, and leaves signals alone if told so."""
@@ -113,13 +116,22 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         return loop.create_task(loop.connect_accepted_socket(lambda: door, connection))
 
+    async def _hear_out(self) -> None:
+        """Wait a moment for those that have been accepted and said nothing: their handshakes go to other workers."""
+        connections: Any = self.server_state.connections
+        for _ in range(_FIRST_WORDS):
+            await asyncio.sleep(0.01)  # at least once: what was accepted in this turn is a connection in the next ones
+            if not any(isinstance(one, Door) for one in connections):
+                return
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()
         handover = self.server_state.handover
+        if handover is not None:
+            handover.leave()
+            await self._hear_out()
         if self._drain and not self.force_exit:
-            if handover is not None:
-                handover.leave()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), self._hosted.engine.send_away(self._drain))
         self.server_state.stopping = True
