@@ -131,6 +131,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 # ------------------------------------------------------------------------------------------------------- small tools
 
+LOOKS = 5
+"""How often to look for what is left behind, however slow the machine."""
+
 
 @pytest.fixture
 def free_port() -> int:
@@ -183,9 +186,10 @@ async def _no_leaks(*types: type, within: float = 1.0) -> AsyncIterator[None]:
     old_tasks = asyncio.all_tasks()
     yield
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + within
+    deadline, looks = loop.time() + within, 0
     while more := _held(types) - before:
-        if loop.time() > deadline:
+        looks += 1
+        if loop.time() > deadline and looks >= LOOKS:
             tasks = [repr(task) for task in asyncio.all_tasks() - old_tasks]
             timers = [repr(timer) for timer in _timers()] if more["timers"] else []
             raise AssertionError("\n".join([f"left behind: {dict(more)}", *tasks, *timers]))
