@@ -5,7 +5,7 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 NPM := npm install --no-audit --no-fund --no-package-lock --no-progress --loglevel=error
 PYRIGHT := tests/js/node_modules/.bin/pyright
-PYTEST := $(PY) -m pytest
+PYTEST := $(PY) -m pytest --numprocesses=2 --dist=worksteal
 PURE := tests/budgets tests/events tests/hostile tests/hosting tests/properties tests/protocol tests/regressions
 
 # What has a compiled twin is compiled when madang is installed.

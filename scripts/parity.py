@@ -164,4 +164,5 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(subprocess.call([sys.executable, "-m", "pytest", "--parity=write", "tests"], cwd=ROOT))
+    command = [sys.executable, "-m", "pytest", "--numprocesses=2", "--dist=worksteal", "--parity=write", "tests"]
+    sys.exit(subprocess.call(command, cwd=ROOT))

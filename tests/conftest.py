@@ -1,7 +1,7 @@
 """What every test may use: the marker `feature`, which docs/parity.md is made from, and a few fixtures.
 
-``pytest --parity=write`` writes docs/parity.md after the run; ``--parity=check`` adds a last test that fails if the
-file is not what the run proves. Both want a run of everything.
+``pytest --parity=write`` writes docs/parity.md after the run; ``--parity=check`` fails the run if the file is not what
+the run proves. Both want a run of everything.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from difflib import unified_diff
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -35,18 +37,20 @@ class FeatureRun:
         self.named: dict[str, list[str]] = {}
         self.outcomes: dict[str, str] = {}
 
-    def name(self, test: pytest.Item) -> None:
-        """Note the rows that a test names; a row that is not in docs/features.toml is an error."""
+    def rows(self, test: pytest.Item) -> list[str]:
+        """The rows that a test names; a row that is not in docs/features.toml is an error."""
         known = parity.ids(self.groups)
-        rows = [row for mark in test.iter_markers("feature") for row in mark.args]
-        unknown = [str(row) for row in rows if row not in known]
+        rows = [str(row) for mark in test.iter_markers("feature") for row in mark.args]
+        unknown = [row for row in rows if row not in known]
         if unknown:
             raise pytest.UsageError(f"{test.nodeid} names {', '.join(unknown)}: no such row in docs/features.toml")
-        if rows:
-            self.named[test.nodeid] = rows
+        return rows
 
-    def note(self, report: pytest.TestReport) -> None:
-        """Keep the worst outcome of a test's setup, call and teardown."""
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep the rows of a test, and the worst outcome of its setup, call and teardown."""
+        for name, value in report.user_properties:
+            if name == ROWS:
+                self.named[report.nodeid] = str(value).split()
         if report.outcome != "passed" or report.when == "call":
             self.outcomes.setdefault(report.nodeid, report.outcome)
         if report.outcome == "failed" or hasattr(report, "wasxfail"):
@@ -61,9 +65,19 @@ class FeatureRun:
         """What docs/parity.md has to be."""
         return parity.render(self.groups, self.proven)
 
+    def problems(self) -> list[str]:
+        """What is wrong with docs/parity.md, after a run of everything that has passed."""
+        problems = parity.contradictions(self.groups, self.proven)
+        written = parity.PARITY.read_text(encoding="utf-8") if parity.PARITY.exists() else ""
+        if written != (fresh := self.text()):
+            changes = unified_diff(written.splitlines(), fresh.splitlines(), "committed", "proven", n=0, lineterm="")
+            problems += ["docs/parity.md is stale; run `make parity` and commit it:", *islice(changes, 30)]
+        return problems
+
 
 FEATURES = pytest.StashKey[FeatureRun]()
-LAST_TEST = "test_parity_is_what_the_tests_prove"
+PROBLEMS = pytest.StashKey[list[str]]()
+ROWS = "features"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -77,50 +91,48 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[FEATURES] = FeatureRun()
+    config.pluginmanager.register(config.stash[FEATURES])
+    config.stash[PROBLEMS] = []
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     run = config.stash[FEATURES]
     for item in items:
-        run.name(item)
-    last = [item for item in items if item.name == LAST_TEST]
-    if last:
-        items[:] = [item for item in items if item.name != LAST_TEST]
-        if config.getoption("--parity") == "check":
-            items += last
-        else:
-            config.hook.pytest_deselected(items=last)
+        if rows := run.rows(item):
+            item.user_properties.append((ROWS, " ".join(rows)))  # which comes back with the report, from any process
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
-    if config.getoption("--parity") == "write" and not config.getoption("collectonly") and session.testscollected:
-        parity.PARITY.write_text(config.stash[FEATURES].text(), encoding="utf-8")
+    if hasattr(config, "workerinput") or config.getoption("collectonly"):
+        return
+    run, wanted = config.stash[FEATURES], config.getoption("--parity")
+    if wanted == "write" and run.outcomes:
+        parity.PARITY.write_text(run.text(), encoding="utf-8")
+    elif wanted == "check":
+        if session.testsfailed or session.exitstatus:
+            config.stash[PROBLEMS] = ["docs/parity.md can be compared only when all tests pass"]
+        elif problems := run.problems():
+            config.stash[PROBLEMS] = problems
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    run = config.stash[FEATURES]
+    for line in config.stash[PROBLEMS]:
+        terminalreporter.write_line(line, red=True)
     if config.getoption("--parity") == "write":
-        run = config.stash[FEATURES]
         terminalreporter.write_line(f"docs/parity.md: {len(run.proven)} of {len(parity.ids(run.groups))} rows proven")
         for line in parity.contradictions(run.groups, run.proven):
             terminalreporter.write_line(line, red=True)
 
 
-@pytest.fixture
-def feature_run(request: pytest.FixtureRequest) -> FeatureRun:
-    """What this run has proven so far."""
-    return request.config.stash[FEATURES]
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> object:
-    report: pytest.TestReport = yield
-    item.config.stash[FEATURES].note(report)
-    return report
-
-
 # ------------------------------------------------------------------------------------------------------- small tools
+
+LOOKS = 5
+"""How often to look for what is left behind, however slow the machine."""
 
 
 @pytest.fixture
@@ -174,9 +186,10 @@ async def _no_leaks(*types: type, within: float = 1.0) -> AsyncIterator[None]:
     old_tasks = asyncio.all_tasks()
     yield
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + within
+    deadline, looks = loop.time() + within, 0
     while more := _held(types) - before:
-        if loop.time() > deadline:
+        looks += 1
+        if loop.time() > deadline and looks >= LOOKS:
             tasks = [repr(task) for task in asyncio.all_tasks() - old_tasks]
             timers = [repr(timer) for timer in _timers()] if more["timers"] else []
             raise AssertionError("\n".join([f"left behind: {dict(more)}", *tasks, *timers]))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from difflib import unified_diff
-from itertools import islice
-from typing import TYPE_CHECKING
-
 import pytest
 
 from scripts import parity
 from scripts.parity import Group, Row
+from tests.hosts import ROOT
 
-if TYPE_CHECKING:
-    from tests.conftest import FeatureRun
+pytest_plugins = ["pytester"]
 
 GROUPS = [
     Group(
@@ -71,17 +67,38 @@ def test_a_malformed_row_is_refused(tmp_path, row):
         parity.load(file)
 
 
-def test_parity_is_what_the_tests_prove(request: pytest.FixtureRequest, feature_run: FeatureRun):
-    """docs/parity.md is fresh; this test runs last, and only in a run of everything with --parity=check."""
-    if request.session.testsfailed:
-        pytest.fail("docs/parity.md can be compared only when all other tests pass", pytrace=False)
-    written = parity.PARITY.read_text(encoding="utf-8") if parity.PARITY.exists() else ""
-    fresh = feature_run.text()
-    problems = parity.contradictions(feature_run.groups, feature_run.proven)
-    if written != fresh:
-        changes = unified_diff(
-            written.splitlines(), fresh.splitlines(), "as committed", "as proven now", n=0, lineterm=""
-        )
-        problems += ["docs/parity.md is stale; run `make parity` and commit it:", *islice(changes, 30)]
-    if problems:
-        pytest.fail("\n".join(problems), pytrace=False)
+@pytest.mark.parametrize("state", ["fresh", "stale", "failed"])
+def test_the_check_of_the_table(pytester: pytest.Pytester, state: str):
+    """A run with ``--parity=check`` fails if the table is not what the run proves, and if a test fails."""
+    pytester.makeconftest((ROOT / "tests" / "conftest.py").read_text())
+    features, table = pytester.path / "features.toml", pytester.path / "parity.md"
+    features.write_text("[D]\ntitle = 'Polling'\nD1 = 'x'\n")
+    pytester.makepyfile(
+        test_it=f"""
+        import pytest
+
+        @pytest.mark.feature("D1")
+        def test_it():
+            assert {state != "failed"}
+        """
+    )
+    head = f"""
+        from pathlib import Path
+        from scripts import parity
+        parity.FEATURES, parity.PARITY = Path({str(features)!r}), Path({str(table)!r})
+        parity.load.__defaults__ = (parity.FEATURES,)
+    """
+    pytester.makepyfile(told=head)
+    options = ("-p", "told", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml"), "--rootdir", pytester.path)
+    assert pytester.runpytest_subprocess(*options, "--parity=write", "test_it.py").ret == (state == "failed")
+    if state == "stale":
+        table.write_text(table.read_text().replace("test_it", "test_that"))
+    run = pytester.runpytest_subprocess(*options, "--parity=check", "test_it.py")
+    assert run.ret == (0 if state == "fresh" else 1), run.stdout.str()
+    words = {
+        "stale": "stale",
+        "missing": "stale",
+        "contradicted": "take the word",
+        "failed": "only when all tests pass",
+    }
+    assert words.get(state, "1 passed") in run.stdout.str()

@@ -87,7 +87,7 @@ async def ask(url: str) -> tuple[Counter[str], int]:
 
 
 @pytest.mark.parametrize(
-    ("scenario", "limit"), [(echo, 11 if COMPILED else 15), (ask, 26 if COMPILED else 28)], ids=["echo", "ack"]
+    ("scenario", "limit"), [(echo, 7 if COMPILED else 11), (ask, 11 if COMPILED else 14)], ids=["echo", "ack"]
 )
 def test_an_event(scenario: Any, limit: int) -> None:
     """An event that is handled and answered with another one costs a client few calls, and no task."""

@@ -78,7 +78,10 @@ def test_no_offset_without_a_private_id_or_with_an_answer_wanted():
 
 
 def recovering(url: str, who: str, **options: Any) -> madang.Client:
-    given = QUICK | {"transports": WEBSOCKET, "timeout": SOON, "path": "/recovery.socket.io", "query": {"who": who}}
+    away = {"reconnection_delay": 0.3, "reconnection_delay_max": 0.3}  # long enough for what is to be missed
+    given = (
+        QUICK | away | {"transports": WEBSOCKET, "timeout": SOON, "path": "/recovery.socket.io", "query": {"who": who}}
+    )
     return madang.Client(url, **(given | options))
 
 

@@ -135,7 +135,8 @@ async def _one_fault(case):
     told = Told()
     async with behind_a_proxy(server(told)) as proxy:
         proxy.faults = case.faults
-        client = madang.Client(proxy.url, transports=TRANSPORTS[case.transport], **QUICK)
+        patience = {} if case.returns else {"timeout": 5.0}  # single bytes take their time
+        client = madang.Client(proxy.url, transports=TRANSPORTS[case.transport], **(QUICK | patience))
         talker = Talker(client)
         try:
             talker.certain = lambda: all(fault.struck.is_set() for fault in case.faults)

@@ -154,7 +154,7 @@ class TestFloods:
             return lie
 
         told = await endure(
-            flood(in_frame("2") * 20_000, 28), flood(framed(PING, b"x" * 125) * 500, 60), setup=noted.append
+            flood(in_frame("2") * 20_000, 8), flood(framed(PING, b"x" * 125) * 500, 30), setup=noted.append
         )
         assert [one.reason for one in told] == ["transport close"] * 2
         assert max(held) < 400_000

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
 import pytest
 
 import madang
-from tests.server.javascript import Driver, Heard, Js, Transport
+from tests.server.javascript import Client, Driver, Heard, Js, Transport
 
 MODES: Final[dict[str, list[Transport]]] = {
     "websocket": ["websocket"],
@@ -40,7 +41,17 @@ async def mode(request: pytest.FixtureRequest, js: Js) -> AsyncIterator[str]:
     if request.param == "upgrade":
         for client in js.clients.values():
             if client.lives("upgrade") == 0 and (await client.state())["connected"]:
-                await client.upgraded()
+                await _upgraded_or_gone(client)
+
+
+async def _upgraded_or_gone(client: Client) -> None:
+    """Wait for the end of an upgrade, which may be that of the connection, if its server is closing."""
+    waiting = [asyncio.ensure_future(client.life(kind)) for kind in ("upgrade", "disconnect")]
+    done, others = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for other in others:
+        other.cancel()
+    for one in done:
+        one.result()
 
 
 @pytest.fixture

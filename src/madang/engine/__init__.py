@@ -13,6 +13,7 @@
     engine.run(port=3000)
 """
 
+from .client_session import ClientTransport
 from .cors import CorsOptions
 from .engine import Engine
 from .http import Request, Response
@@ -20,4 +21,14 @@ from .options import CookieOptions, EngineOptions
 from .session import Session
 from .transport import Transport
 
-__all__ = ["CookieOptions", "CorsOptions", "Engine", "EngineOptions", "Request", "Response", "Session", "Transport"]
+__all__ = [
+    "ClientTransport",
+    "CookieOptions",
+    "CorsOptions",
+    "Engine",
+    "EngineOptions",
+    "Request",
+    "Response",
+    "Session",
+    "Transport",
+]

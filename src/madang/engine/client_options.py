@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypedDict
 from urllib.parse import urlsplit
@@ -53,6 +53,7 @@ class ClientEngineKeywords(TypedDict, total=False):
     with_credentials: bool
     query: Mapping[str, str] | None
     transport_options: Mapping[str, Mapping[str, Any]]
+    transport_classes: Mapping[str, Callable[..., Any]]
     protocols: Sequence[str]
     ssl_context: Any
     ssl_verify: bool
@@ -86,6 +87,8 @@ class ClientEngineOptions:
         query: parameters of every request; given here, those of the URL are not used. Default None.
         transport_options: options for one transport alone, by its name, such as
             ``{"websocket": {"extra_headers": {...}}}``. Default none.
+        transport_classes: transports of your own in place of ours, by the names ``"polling"`` and ``"websocket"``; each
+            is called as `WebSocketClient` is, and gives a `ClientTransport`. Default none.
         protocols: WebSocket sub-protocols to offer. Default none.
         ssl_context: an `ssl.SSLContext` for https and wss. Default None: the system's certificates, verified.
         ssl_verify: whether the server's certificate is verified; False warns, and is for tests alone. Default True.
@@ -111,6 +114,7 @@ class ClientEngineOptions:
     with_credentials: bool = False
     query: Mapping[str, str] | None = None
     transport_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    transport_classes: Mapping[str, Callable[..., Any]] = field(default_factory=dict[str, Callable[..., Any]])
     protocols: Sequence[str] = ()
     ssl_context: Any = None
     ssl_verify: bool = True
@@ -148,9 +152,13 @@ class ClientEngineOptions:
     def _check_transports(self) -> None:
         if isinstance(self.transports, str) or not self.transports:
             raise OptionError('transports must be a list such as ["polling", "websocket"]')
-        for name in (*self.transports, *self.transport_options):
+        for name in (*self.transports, *self.transport_options, *self.transport_classes):
             if name not in ("polling", "websocket"):
                 raise OptionError(f"transports: {name!r} is unknown; there are 'polling' and 'websocket'")
+
+        for name, made in self.transport_classes.items():
+            if not callable(made):
+                raise OptionError(f"transport_classes: {name!r} must be a class or a function, not {made!r}")
 
     def of(self, transport: str) -> ClientEngineOptions:
         """The options for one transport: the common ones, with its `transport_options` over them.

@@ -93,7 +93,8 @@ class Dialer:
 
     def __call__(self, name: TransportName, session_id: str | None, receiver: TransportReceiver) -> ClientTransport:
         """A new transport; see `madang.engine.client_session.Dial`."""
-        make: Any = WebSocketClient if name == "websocket" else PollingClient
+        ours: Any = WebSocketClient if name == "websocket" else PollingClient
+        make: Any = self._common.transport_classes.get(name, ours)
         transport: ClientTransport = make(self, self._options[name], session_id, receiver)
         self.live.add(transport)
         return transport
@@ -188,7 +189,7 @@ def _needs(options: ClientEngineOptions) -> dict[str, bool]:
     """What of the options is done with the help of a package."""
     proxies = [options.proxy, *(own.get("proxy") for own in options.transport_options.values())]
     return {
-        "polling": "polling" in options.transports,
+        "polling": "polling" in options.transports and "polling" not in options.transport_classes,
         "with_credentials": options.with_credentials,
         "proxy": any(proxies),
     }
