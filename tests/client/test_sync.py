@@ -455,6 +455,8 @@ print([thread.name for thread in threading.enumerate() if thread.name.startswith
 async def test_used_after_a_fork():
     """A client that was connected before a fork says in the child what is wrong, where it would wait for ever."""
     code = """
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12's own, of forks with threads
 client = madang.SyncClient(url, transports=ws)
 client.connect()
 sys.stdout.flush()
