@@ -23,7 +23,7 @@ from .handover import Handover, mark_of
 from .reloading import changes
 from .runtime import Runtime, started
 from .site import State
-from .supervisor import supervise
+from .supervisor import SPREADS, supervise
 from .worker import Assignment, Line, assignment
 
 logger = logging.getLogger("madang.hosting")
@@ -186,7 +186,7 @@ def _listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared and hasattr(socket, "SO_REUSEPORT"):
+        if shared and SPREADS:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((host, port))
     except OSError as error:

@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from sys import platform
 from typing import Any, Final
 
 from ..errors import MadangError, OptionError
@@ -28,6 +29,9 @@ from .handover import WORKERS_LIMIT
 from .worker import READY, Assignment
 
 logger = logging.getLogger("madang.hosting")
+
+SPREADS: Final = platform == "linux"
+"""Whether the kernel spreads connections among the sockets of one port, as ``SO_REUSEPORT`` does on Linux alone."""
 
 START_WITHIN: Final = 60.0
 """Seconds that a worker may take until it accepts connections."""
@@ -176,7 +180,7 @@ class Supervisor:
     def _open(self) -> None:
         port = 0
         for place in range(self._count):
-            if place and not hasattr(socket, "SO_REUSEPORT"):
+            if place and not SPREADS:
                 break
             listener = self._listen(port)
             self._listeners.append(listener)
