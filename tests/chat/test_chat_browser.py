@@ -123,6 +123,7 @@ def test_the_server_goes_and_comes_back(chat, minji, jun, end):
     """While the server is gone the page says so and keeps what is written; afterwards all of it arrives."""
     minji.say("before")
     jun.hear("before")
+    minji.see_mine("before", "sent")  # or it would be one of those that wait
     getattr(chat, end)()
     minji.see('#banner[data-state="reconnecting"]:has-text("다시 연결하는 중")')
     minji.say("written meanwhile")
