@@ -1,6 +1,6 @@
 """What an event is in Python: handlers, their signatures, acknowledgements, and the order in which they run."""
 
 from .acks import Ack
-from .event import Event
+from .replies import Replies, Reply, ReplyStream
 
-__all__ = ["Ack", "Event"]
+__all__ = ["Ack", "Replies", "Reply", "ReplyStream"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from ..errors import AckTimeout, SocketClosed
@@ -139,74 +139,3 @@ class PendingAck(asyncio.Future[Any]):
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-
-
-class PendingAcks:
-    """The answers that are awaited from all recipients of a broadcast; of each only the first value is kept.
-
-    Args:
-        timeout: seconds until what has come is given up with `AckTimeout`.
-        forget: called with each recipient that has not answered when it is over.
-    """
-
-    __slots__ = ("_complete", "_forget", "_gone", "_handle", "_waiting", "future", "responses")
-
-    def __init__(self, timeout: float, forget: Callable[[object], object]) -> None:
-        loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[list[Any]] = loop.create_future()
-        self.responses: list[Any] = []
-        self._waiting: dict[object, None] = {}
-        self._complete = False
-        self._gone = 0
-        self._forget = forget
-        self._handle = loop.call_later(timeout, self._timed_out)
-        self.future.add_done_callback(self._done)
-
-    def expect(self, recipient: object) -> None:
-        """Wait for one more."""
-        self._waiting[recipient] = None
-
-    def all_sent(self) -> None:
-        """There will be no more recipients; with none at all the list is empty at once."""
-        self._complete = True
-        self._check()
-
-    def resolve(self, values: list[Any], recipient: object) -> None:
-        """One has answered."""
-        self._waiting.pop(recipient, None)
-        self.responses.append(values[0] if values else None)
-        self._check()
-
-    def fail(self, reason: str, recipient: object) -> None:
-        """One is gone: once all others have answered, the whole fails with their answers."""
-        self._waiting.pop(recipient, None)
-        self._gone += 1
-        self._check()
-
-    def _check(self) -> None:
-        if not self._complete or self._waiting or self.future.done():
-            return
-        if self._gone:
-            message = f"{self._gone} of {self._gone + len(self.responses)} clients went away before they answered"
-            self.future.set_exception(AckTimeout(message, self.responses))
-        else:
-            self.future.set_result(self.responses)
-
-    def _timed_out(self) -> None:
-        if not self.future.done():
-            missing = len(self._waiting) + self._gone
-            message = f"operation has timed out: {missing} of {missing + len(self.responses)} clients did not answer"
-            self.future.set_exception(AckTimeout(message, self.responses))
-
-    def _done(self, future: asyncio.Future[list[Any]]) -> None:
-        self._handle.cancel()
-        _mark_retrieved(future)
-        waiting, self._waiting = self._waiting, {}
-        for recipient in waiting:
-            self._forget(recipient)
-
-
-def _mark_retrieved(future: asyncio.Future[Any]) -> None:
-    """Keep asyncio from logging an error for an answer that nobody waits for."""
-    if not future.cancelled():
-        future.exception()

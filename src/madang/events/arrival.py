@@ -77,7 +77,7 @@ class Arrival:
             self.violated(error)
 
     def on_binary(self, data: bytes) -> None:
-        """An attachment."""
+        """An attachment, or a packet of a parser whose packets are binary."""
         self.receive_binary(data)
 
     def receive_text(self, packet: bytes) -> None:
@@ -85,7 +85,7 @@ class Arrival:
         raise NotImplementedError
 
     def receive_binary(self, data: bytes) -> None:
-        """Any attachment."""
+        """Any binary message."""
         raise NotImplementedError
 
     def violated(self, error: Exception) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 
 from ..errors import HandlerError
-from .event import Event
+from ..protocol.event import TypedEvent
 from .path import Route
 from .signature import signature_of
 
@@ -46,7 +46,7 @@ class Handler(Route):
             raise HandlerError(f"the handler of {event!r} must be callable, not {function!r}")
         if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
             raise HandlerError(f"the handler of {event!r} yields; it must return its answer")
-        types = event.types if isinstance(event, Event) else ()
+        types = event.types if isinstance(event, TypedEvent) else ()
         signature = signature_of(function, int(takes_socket), types, checked=from_client)
         self.event = event
         self.original = function

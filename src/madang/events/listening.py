@@ -8,9 +8,9 @@ from typing import Any, ClassVar, TypeVar
 
 from ..errors import HandlerError
 from ..protocol.encoded import Encoded
+from ..protocol.event import EventName, TypedEvent, check_event, event_name
 from ..tasks import FAILURES, raise_if_cancelled
 from .dispatch import Dispatcher
-from .event import check_event, event_name
 from .handlers import Handler, HandlerTable
 from .registering import Registering
 
@@ -47,17 +47,17 @@ class Listening(Dispatcher, Registering):
         """Catch-all listeners or middlewares came or went."""
         self._update_plain()
 
-    def off(self, event: str | int, handler: Callable[..., Any] | None = None) -> None:
+    def off(self, event: EventName | TypedEvent[..., Any], handler: Callable[..., Any] | None = None) -> None:
         """Remove a handler of this socket, or all of an event."""
-        event = event_name(event)
-        if event in self.LIFE:
+        name = event_name(event)
+        if name in self.LIFE:
             life = self._life or {}
-            kept = [] if handler is None else [h for h in life.get(str(event), ()) if h.original != handler]
-            life[str(event)] = kept
+            kept = [] if handler is None else [h for h in life.get(str(name), ()) if h.original != handler]
+            life[str(name)] = kept
         elif self._own is not None:
-            self._own.remove(event, handler)
+            self._own.remove(name, handler)
 
-    def remove_all_listeners(self, event: str | int | None = None) -> None:
+    def remove_all_listeners(self, event: EventName | TypedEvent[..., Any] | None = None) -> None:
         """Remove all handlers of this socket, or those of one event."""
         if event is not None:
             self.off(event)
@@ -70,7 +70,7 @@ class Listening(Dispatcher, Registering):
         """The events that this socket has handlers of its own for."""
         return [*(self._own or ()), *(name for name, handlers in (self._life or {}).items() if handlers)]
 
-    def _register(self, event: str | int, handler: Any, *, concurrent: bool | None = None, **how: Any) -> None:
+    def _register(self, event: Any, handler: Any, *, concurrent: bool | None = None, **how: Any) -> None:
         overlap = self._overlap if concurrent is None else concurrent
         event = event_name(event)
         if event in self.LIFE:

@@ -10,7 +10,7 @@ from inspect import isawaitable
 from typing import Any, ClassVar, TypeVar
 
 from ..errors import UsageError
-from ..protocol.parser import Parser
+from ..protocol.parser import Parser, check_parser
 from ..protocol.socketio import DefaultParser
 from ..tasks import FAILURES, Tasks, raise_if_cancelled
 from .handlers import Handler
@@ -30,7 +30,7 @@ class EventOwner:
     logger: ClassVar[logging.Logger]
 
     def __init__(self, parser: Parser) -> None:
-        self.parser = parser
+        self.parser = check_parser(parser)
         self.tasks = Tasks()
         self._background = Tasks()
         self._error_handlers: list[Handler] = []
@@ -43,6 +43,10 @@ class EventOwner:
         """Tell `handler(error, socket, event)` of each exception that a handler has raised. A decorator."""
         self._error_handlers.append(Handler("error", handler, takes_socket=False, from_client=False))
         return handler
+
+    def off_error(self, handler: Callable[..., Any]) -> None:
+        """Undo `on_error`; nothing if it is not registered."""
+        self._error_handlers = [known for known in self._error_handlers if known.original != handler]
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         """Run a coroutine in the background until it ends or this is closed, which cancels it.

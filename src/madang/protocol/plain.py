@@ -7,7 +7,8 @@ from typing import Any
 
 from .binary import Reconstruction
 from .encoded import Encoded
-from .parser import Parser
+from .msgpack import MsgpackParser
+from .parser import Packet, Parser
 from .socketio import DefaultParser
 from .values import JsonEncoder, loads
 
@@ -18,8 +19,21 @@ def event_values(encoded: Encoded, parser: Parser) -> list[Any]:
         text = encoded.text
         payload = text[2:] if text.startswith(b"42[") else parser.decode(text).payload
         return whole(loads(payload), encoded.attachments)
+    if not encoded.event or type(parser) is MsgpackParser:
+        return decoded(encoded, parser)
     encoder = JsonEncoder()
     return whole(json.loads(encoder.encode(encoded.event)), encoder.take_attachments())
+
+
+def decoded(encoded: Encoded, parser: Parser) -> list[Any]:
+    """Name and arguments of an event, as its clients decode them."""
+    args: Any = parser.decode_args(packet_of(encoded, parser))
+    return whole(list(args), encoded.attachments if encoded.text else ())
+
+
+def packet_of(encoded: Encoded, parser: Parser) -> Packet:
+    """An encoded packet as who gets it reads it, attachments aside."""
+    return parser.decode(encoded.text) if encoded.text else parser.decode_binary(encoded.attachments[0])
 
 
 def whole(values: list[Any], attachments: tuple[bytes, ...]) -> list[Any]:

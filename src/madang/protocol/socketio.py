@@ -16,7 +16,7 @@ import orjson
 from ..compiled import COMPILED
 from ..errors import EncodeError, PacketError
 from .encoded import AckEncoder, Encoded
-from .parser import ACK, BINARY_ACK, BINARY_EVENT, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, RESERVED_EVENTS, Packet
+from .parser import ACK, BINARY_EVENT, EVENT, Packet, is_valid
 from .values import OPTIONS, JsonEncoder, loads
 
 _HEADER: Final = re.compile(rb"4([0-6])(?:(\d*)-)?(?:(/[^,]*),?)?(\d*)", re.DOTALL)
@@ -120,6 +120,10 @@ class DefaultParser:
             packet.id = int(ack_id)
         return packet
 
+    def decode_binary(self, data: bytes) -> Packet:
+        """Refuse bytes; see `Parser.decode_binary`."""
+        raise PacketError("bytes came where no attachment was due")
+
     def _count(self, digits: bytes | None) -> int:
         # a leading zero, no digit, or many digits: all "illegal attachments" (protocol v5)
         if not digits or digits[0] == 0x30 or len(digits) > 6 or int(digits) > self.max_attachments:
@@ -129,24 +133,6 @@ class DefaultParser:
     def decode_args(self, packet: Packet) -> Any:
         """Decode and check the payload; see `Parser.decode_args`."""
         args = packet.args if packet.args is not None else (loads(packet.payload) if packet.payload else None)
-        if not _is_valid(packet.type, args, bool(packet.payload)):
+        if not is_valid(packet.type, args, bool(packet.payload)):
             raise PacketError("invalid payload")
         return args
-
-
-def _is_valid(packet_type: int, data: Any, present: bool) -> bool:
-    """Whether a payload suits its packet type (protocol v5, "Packet types")."""
-    if packet_type in (EVENT, BINARY_EVENT):
-        if not isinstance(data, list) or not data:
-            return False
-        name: object = data[0]  # pyright: ignore[reportUnknownVariableType]
-        if isinstance(name, str):
-            return name not in RESERVED_EVENTS
-        return isinstance(name, int | float) and not isinstance(name, bool)
-    if packet_type in (ACK, BINARY_ACK):
-        return isinstance(data, list)
-    if packet_type == CONNECT:
-        return isinstance(data, dict) or not present
-    if packet_type == CONNECT_ERROR:
-        return isinstance(data, str | dict)
-    return packet_type == DISCONNECT and not present

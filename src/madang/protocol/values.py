@@ -109,6 +109,19 @@ class JsonEncoder:
                 raise
             raise EncodeError(f"cannot be sent: {slow_error!r}") from (error.__cause__ or slow_error)
 
+    def plain(self, value: Any) -> Any:
+        """`value` in new lists and dicts of strings, numbers, booleans, None, and what `replace` makes of bytes.
+
+        Raises:
+            EncodeError: a value of unknown type, or one that holds itself.
+        """
+        try:
+            return self._plain(value)
+        except BaseException as error:  # whatever the value's own methods raise
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                raise
+            raise EncodeError(f"cannot be sent: {error!r}") from error
+
     def _plain(self, value: Any) -> Any:
         """`value` in plain lists, dicts and scalars; without recursion, so that depth is no danger here."""
         root: list[Any] = [value]
@@ -133,7 +146,7 @@ class JsonEncoder:
             elif isinstance(value, str | int | float | UUID):
                 return _scalar(value)
             elif isinstance(value, dict):
-                return {_key(key): part for key, part in cast("dict[Any, Any]", value).items()}  # type: ignore[redundant-cast]
+                return {property_name(key): part for key, part in cast("dict[Any, Any]", value).items()}  # type: ignore[redundant-cast]
             elif isinstance(value, list | tuple):
                 return list(cast("list[Any]", value))
             elif dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -151,10 +164,14 @@ def _scalar(value: str | int | float | UUID) -> Any:
     return int(value) if isinstance(value, int) else str(value)
 
 
-def _key(key: Any) -> str:
-    """A dictionary's key as a JavaScript property name."""
+def property_name(key: Any) -> str:
+    """A dictionary's key as a JavaScript property name.
+
+    Raises:
+        TypeError: a key of unknown type.
+    """
     if isinstance(key, Enum):
-        return _key(key.value)
+        return property_name(key.value)
     if key is None or isinstance(key, bool):
         return json.dumps(key)
     if isinstance(key, datetime):
@@ -162,6 +179,20 @@ def _key(key: Any) -> str:
     if isinstance(key, str | int | float | UUID | Decimal | date):
         return str(key)
     raise TypeError(f"no JSON form for a key of type {type(key).__name__}")
+
+
+def within_javascript(value: Any) -> Any:
+    """What JSON can carry and MessagePack cannot, as JavaScript would read it: large numbers, lone surrogates."""
+    if isinstance(value, list):
+        return [within_javascript(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, dict):
+        parts: Any = value.items()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        return {within_javascript(key): within_javascript(item) for key, item in parts}
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return float(value) if abs(value) < 2**1023 else None
+    return value
 
 
 def loads(text: bytes) -> Any:
