@@ -70,3 +70,20 @@ def test_nothing_stays_of_those_who_left() -> None:
     assert not adapter.rooms
     assert not adapter.everyone
     assert not adapter._joined
+
+
+def test_the_room_of_ones_own() -> None:
+    """Listeners hear that a socket leaves the room of its own id, and comes back into it, once each."""
+    adapter = MemoryAdapter()
+    heard: list[tuple[Any, ...]] = []
+    for event in ("join_room", "leave_room"):
+        adapter.on(event, lambda *args, event=event: heard.append((event, *args)))
+    sink = Sink("s")
+    adapter.add(sink)
+    for _ in range(2):
+        adapter.leave(sink, "s")
+        adapter.leave(sink, "s")
+        adapter.join(sink, ["s", "s"])
+    adapter.leave(sink, "s")
+    adapter.remove(sink)
+    assert heard == [("join_room", "s", "s"), ("leave_room", "s", "s")] * 3

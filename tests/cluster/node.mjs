@@ -1,5 +1,5 @@
-// Node's own server with its own Redis adapter: node node.mjs REDIS_URL KEY. Obeys a line of JSON at a time, and answers
-// each with {id, value} or {id, error}. What its namespaces hear from other servers is told as {heard: [name, args]}.
+// Node's own server with one of its own adapters: node node.mjs KIND URL KEY, where KIND is a key of `kinds`. Obeys a line
+// of JSON at a time, and answers each with {id, value} or {id, error}. What its namespaces hear from other servers is told as {heard: [name, args]}.
 //
 // Bytes and dates travel as {$: "bytes", is: base64} and {$: "date", is: text}.
 
@@ -9,19 +9,75 @@ import { createInterface } from "node:readline";
 
 const require = createRequire(new URL("../js/package.json", import.meta.url));
 const { Server } = require("socket.io");
-const { createAdapter } = require("@socket.io/redis-adapter");
-const { Emitter } = require("@socket.io/redis-emitter");
-const { createClient } = require("redis");
 
-const [url, key] = process.argv.slice(2);
-const publishing = createClient({ url });
-const subscribing = publishing.duplicate();
-for (const client of [publishing, subscribing]) client.on("error", () => {});
-await Promise.all([publishing.connect(), subscribing.connect()]);
+const streams4 = (url, key) => streams(url, key, { streamCount: 4 });
+const streamsS = (url, key) => streams(url, key, { useShardedPubSub: true });
+const kinds = { pubsub, sharded, rediscluster, postgres, streams, streams4, streamsS, recovery };
+
+async function redisClients(url) {
+  const { createClient } = require("redis");
+  const publishing = createClient({ url });
+  const subscribing = publishing.duplicate();
+  for (const client of [publishing, subscribing]) client.on("error", () => {});
+  await Promise.all([publishing.connect(), subscribing.connect()]);
+  return [publishing, subscribing];
+}
+
+const alone = (url) => url.replace(/^redis[+a-z]*:/, "redis:");
+
+async function sharded(url, channelPrefix) {
+  const { createShardedAdapter } = require("@socket.io/redis-adapter");
+  return { adapter: createShardedAdapter(...(await redisClients(alone(url))), { channelPrefix }) };
+}
+
+async function rediscluster(url, channelPrefix) {
+  const { createShardedAdapter } = require("@socket.io/redis-adapter");
+  const { createCluster } = require("redis");
+  const rootNodes = alone(url).slice("redis://".length).split(",").map((node) => ({ url: `redis://${node}` }));
+  const clients = [createCluster({ rootNodes }), createCluster({ rootNodes })];
+  for (const client of clients) client.on("error", () => {});
+  await Promise.all(clients.map((client) => client.connect()));
+  return { adapter: createShardedAdapter(...clients, { channelPrefix }) };
+}
+
+async function pubsub(url, key) {
+  const { createAdapter } = require("@socket.io/redis-adapter");
+  const { Emitter } = require("@socket.io/redis-emitter");
+  const [publishing, subscribing] = await redisClients(url);
+  return {
+    adapter: createAdapter(publishing, subscribing, { key, requestsTimeout: 3000 }),
+    emitter: new Emitter(publishing, { key }),
+  };
+}
+
+// The table is made here, as Node's documentation says. One connection of the pool listens; with more than one other,
+// Node's messages overtake each other.
+async function postgres(url, key) {
+  const { Pool } = require("pg");
+  const { createAdapter } = require("@socket.io/postgres-adapter");
+  const { Emitter } = require("@socket.io/postgres-emitter");
+  const pool = new Pool({ connectionString: url, max: 2 });
+  pool.on("error", () => {});
+  await pool.query(`CREATE TABLE IF NOT EXISTS socket_io_attachments
+    (id bigserial UNIQUE, created_at timestamptz DEFAULT NOW(), payload bytea)`);
+  const options = { channelPrefix: key, heartbeatInterval: 200, heartbeatTimeout: 4000 };
+  return { adapter: createAdapter(pool, options), emitter: { of: (nsp) => new Emitter(pool, nsp, { channelPrefix: key }) } }; // its `of` forgets the options
+}
+
+async function streams(url, key, options = {}) {
+  const { createAdapter } = require("@socket.io/redis-streams-adapter");
+  const [client] = await redisClients(url);
+  return { adapter: createAdapter(client, { streamName: key, channelPrefix: key, ...options }) };
+}
+
+async function recovery(url, key) {
+  return { ...(await streams(url, key)), options: { connectionStateRecovery: {} } };
+}
+
+const [kind, url, key] = process.argv.slice(2);
+const { adapter, emitter, options } = await kinds[kind](url, key);
 const http = createServer();
-const adapter = createAdapter(publishing, subscribing, { key, requestsTimeout: 3000 });
-const io = new Server(http, { adapter, serveClient: false });
-const emitter = new Emitter(publishing, { key });
+const io = new Server(http, { adapter, serveClient: false, ...options });
 
 const tell = (line) => process.stdout.write(JSON.stringify(line) + "\n");
 
@@ -63,6 +119,12 @@ async function one(command) {
   return (await io.of(command.nsp).in(command.socket).fetchSockets())[0];
 }
 
+// Only the adapter over Redis pub/sub has a question for the rooms.
+async function allRooms(nsp) {
+  if (nsp.adapter.allRooms) return nsp.adapter.allRooms();
+  return new Set((await nsp.fetchSockets()).flatMap((socket) => [...socket.rooms]));
+}
+
 const commands = {
   open: ({ nsp }) => open(nsp),
   emit: (c) => void chosen(c).emit(...unpack(c.args)),
@@ -74,7 +136,7 @@ const commands = {
   tell: (c) => void chosen(c).serverSideEmit(...unpack(c.args)),
   query: (c) => io.of(c.nsp).serverSideEmitWithAck(...unpack(c.args)),
   count: (c) => io.of(c.nsp).adapter.serverCount(),
-  all: async (c) => [...(await io.of(c.nsp).adapter.allRooms())],
+  all: async (c) => [...(await allRooms(io.of(c.nsp)))],
   remoteEmit: async (c) => void (await one(c)).emit(...unpack(c.args)),
   remoteAsk: async (c) => pack(await (await one(c)).timeout(2000).emitWithAck(...unpack(c.args))),
   remoteJoin: async (c) => void (await one(c)).join(c.names),

@@ -137,9 +137,9 @@ def unpack(value: Any) -> Any:
 class NodeServer:
     """The Node process, which serves all tests of a run."""
 
-    def __init__(self, node: str, redis_url: str, key: str = KEY) -> None:
+    def __init__(self, node: str, kind: str, url: str, key: str = KEY) -> None:
         self._process = subprocess.Popen(
-            [node, NODE_SERVER, redis_url, key], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [node, NODE_SERVER, kind, url, key], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout is not None
         self.url = f"http://127.0.0.1:{json.loads(self._process.stdout.readline())['port']}"

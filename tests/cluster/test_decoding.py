@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from madang.adapters.messages import ClusterMessage
-from madang.adapters.redis_wire import decode_answer, decode_broadcast, decode_request
+from madang.adapters.redis.pubsub_wire import decode_answer, decode_broadcast, decode_request
 from madang.errors import PacketError
 
 KEYS: Final = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 import madang
-from madang.adapters.redis_connection import RedisConnection
+from madang.adapters.redis.connection import RedisConnection
 from madang.adapters.relay import Relay
 from madang.adapters.requests import Question
 from tests.cluster.peers import NodePeer, NodeServer
@@ -25,11 +26,48 @@ from tests.server.javascript import soon
 QUICK: dict[str, Any] = {"transports": ["websocket"], "force_new": True}
 
 
+class Tells:
+    """A broker that tells servers of each other."""
+
+    async def together(self, cluster: list[Member]) -> None:
+        """Wait until all know each other."""
+
+
+class Broker(Tells):
+    """A Redis, and the way in which the servers use it.
+
+    Attributes:
+        way: ``"pubsub"`` or ``"sharded"``.
+        url: where it is, as servers are told.
+    """
+
+    def __init__(self, redis: Redis, way: str) -> None:
+        self.redis = redis
+        self.way = way
+        self.url = redis.url if way == "pubsub" else redis.url.replace("redis:", "redis+sharded:")
+        self.kill, self.start, self.freeze, self.thaw = redis.kill, redis.start, redis.freeze, redis.thaw
+        self.client = redis.client
+
+    def adapter(self, **options: Any) -> Any:
+        """The option `adapter` of a server."""
+        return (madang.RedisAdapter if self.way == "pubsub" else madang.ShardedRedisAdapter)(self.url, **options)
+
+    def publish(self, channel: str, payload: bytes) -> int:
+        """Send anything."""
+        return self.client.execute_command("PUBLISH" if self.way == "pubsub" else "SPUBLISH", channel, payload)
+
+
+@pytest.fixture(params=["pubsub", "sharded"])
+def broker(redis: Redis, request: pytest.FixtureRequest) -> Broker:
+    """Each way in turn, with a Redis of the test's own."""
+    return Broker(redis, request.param)
+
+
 class Member:
     """A server of a cluster with one client, which notes its ticks; and the gaps that the server was told of."""
 
-    def __init__(self, redis: Redis, **options: Any) -> None:
-        self.io = madang.Server(adapter=madang.RedisAdapter(redis.url, **{"timeout": 0.5, **options}))
+    def __init__(self, broker: Broker, **options: Any) -> None:
+        self.io = madang.Server(adapter=broker.adapter(**{"timeout": 0.5, **options}))
         self.ticks = Heard()
         self.gaps: list[madang.AdapterGap] = []
         self.io.on("adapter_gap", self.gaps.append)
@@ -53,9 +91,9 @@ class Member:
 
 
 @asynccontextmanager
-async def members(redis: Redis, count: int = 2, **options: Any) -> AsyncIterator[list[Member]]:
+async def members(broker: Broker, count: int = 2, **options: Any) -> AsyncIterator[list[Member]]:
     """Some servers, each with a client."""
-    cluster = [Member(redis, **options) for _ in range(count)]
+    cluster = [Member(broker, **options) for _ in range(count)]
     async with asyncio.timeout(30):
         for member in cluster:
             member.running = await member.io.start(port=0)  # type: ignore[attr-defined]
@@ -63,6 +101,7 @@ async def members(redis: Redis, count: int = 2, **options: Any) -> AsyncIterator
             member.client.on("tick", member.ticks)  # type: ignore[attr-defined]
             await member.client.connect()  # type: ignore[attr-defined]
             await member.well()
+        await broker.together(cluster)
         try:
             yield cluster
         finally:
@@ -71,28 +110,31 @@ async def members(redis: Redis, count: int = 2, **options: Any) -> AsyncIterator
                 await member.running.stop()  # type: ignore[attr-defined]
 
 
+_marks = itertools.count()
+
+
 async def talks(*cluster: Member) -> None:
     """See that each reaches all."""
-    for number, member in enumerate(cluster):
-        mark = f"{id(member)}:{number}"
+    for member in cluster:
+        mark = f"mark {next(_marks)}"
         member.io.to("room").emit("tick", mark)
         for other in cluster:
             await until(lambda other=other, mark=mark: mark in other.got)
 
 
 @pytest.mark.feature("S18", "N17")
-async def test_killed_and_started_again(redis: Redis):
+async def test_killed_and_started_again(broker: Broker):
     """While Redis is away local clients are served, what is for others waits; then it goes on, and a gap is told."""
-    async with members(redis) as (a, b):
+    async with members(broker) as (a, b):
         await talks(a, b)
-        redis.kill()
+        broker.kill()
         await until(lambda: not a.health.receiving and not b.health.receiving)
         for number in range(20):
             a.io.to("room").emit("tick", number)
         await until(lambda: a.got[-20:] == list(range(20)))
         assert a.health.queued == 20
         assert not a.health.publishing
-        redis.start()
+        broker.start()
         await a.well()
         await b.well()
         await talks(a, b)
@@ -106,10 +148,10 @@ async def test_killed_and_started_again(redis: Redis):
 
 
 @pytest.mark.feature("S18")
-async def test_more_than_may_wait(redis: Redis):
+async def test_more_than_may_wait(broker: Broker):
     """What waits for Redis is bounded: the first messages are kept, the others counted and told of."""
-    async with members(redis, queue_limit=10) as (a, b):
-        redis.kill()
+    async with members(broker, queue_limit=10) as (a, b):
+        broker.kill()
         await until(lambda: not a.health.publishing or not a.health.receiving)
         for number in range(25):
             a.io.to("room").emit("tick", number)
@@ -119,7 +161,7 @@ async def test_more_than_may_wait(redis: Redis):
         assert (begin.lost, begin.over) == (1, False)
         assert "too much waits" in begin.reason
         await until(lambda: a.got == list(range(25)))
-        redis.start()
+        broker.start()
         await until(lambda: len(a.gaps_of("out")) == 2)
         end = a.gaps_of("out")[1]
         assert (end.lost, end.uncertain, end.over, end.since) == (15, 0, True, begin.since)
@@ -130,29 +172,29 @@ async def test_more_than_may_wait(redis: Redis):
 
 
 @pytest.mark.feature("S18")
-async def test_bytes_that_may_wait(redis: Redis):
+async def test_bytes_that_may_wait(broker: Broker):
     """Bytes are bounded as well."""
-    async with members(redis, count=1, queue_bytes=100_000) as (a,):
-        redis.kill()
+    async with members(broker, count=1, queue_bytes=100_000) as (a,):
+        broker.kill()
         await until(lambda: not a.health.receiving)
         for _ in range(20):
             a.io.to("room").emit("tick", "x" * 20_000)
         assert a.health.queued == 4
         assert a.health.queued_bytes <= 100_000
         assert a.health.lost == 16
-        redis.start()
+        broker.start()
         await a.well()
 
 
 @pytest.mark.feature("S18")
-async def test_frozen(redis: Redis):
+async def test_frozen(broker: Broker):
     """A Redis that does nothing any more is given up after the timeout; when it goes on, so does the cluster."""
-    async with members(redis) as (a, b):
-        redis.freeze()
+    async with members(broker) as (a, b):
+        broker.freeze()
         a.io.to("room").emit("tick", "meanwhile")
         await until(lambda: a.got == ["meanwhile"])
         await until(lambda: not (a.health.publishing or a.health.receiving or b.health.receiving))
-        redis.thaw()
+        broker.thaw()
         await a.well()
         await b.well()
         await talks(a, b)
@@ -163,10 +205,10 @@ async def test_frozen(redis: Redis):
 
 @pytest.mark.feature("S18")
 @pytest.mark.parametrize("kind", ["pubsub", "normal"])
-async def test_connections_killed(redis: Redis, kind: str):
+async def test_connections_killed(broker: Broker, kind: str):
     """A connection that Redis ends is made anew; a message sent right after is not lost with the old one."""
-    async with members(redis) as (a, b):
-        redis.client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
+    async with members(broker) as (a, b):
+        broker.client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
         if kind == "pubsub":
             await until(lambda: a.health.gaps == b.health.gaps == 1)
         await a.well()
@@ -177,13 +219,13 @@ async def test_connections_killed(redis: Redis, kind: str):
 
 
 @pytest.mark.feature("S18")
-async def test_output_buffer_overflown(redis: Redis):
+async def test_output_buffer_overflown(broker: Broker):
     """If Redis cuts a server off that does not read in time, that is a gap, and the server listens again."""
-    redis.client.config_set("client-output-buffer-limit", "pubsub 1mb 0 0")
-    async with members(redis) as (a, b):
+    broker.client.config_set("client-output-buffer-limit", "pubsub 1mb 0 0")
+    async with members(broker) as (a, b):
         flood = b"x" * 1_000_000
         for _ in range(30):  # nobody reads meanwhile: this call keeps the loop
-            redis.client.publish("socket.io#/#room#", flood)
+            broker.publish("socket.io#/#room#", flood)
         await until(lambda: b.gaps_of("in"))
         await a.well()
         await b.well()
@@ -192,14 +234,14 @@ async def test_output_buffer_overflown(redis: Redis):
 
 
 @pytest.mark.feature("S18")
-async def test_many_in_flight(redis: Redis):
+async def test_many_in_flight(broker: Broker):
     """Of 10 000 messages that are sent while Redis is killed and started again, none arrives twice or out of order."""
-    async with members(redis) as (a, b):
+    async with members(broker) as (a, b):
         for number in range(10_000):
             a.io.to("room").emit("tick", number)
             if number == 5_000:
-                redis.kill()
-                redis.start()
+                broker.kill()
+                broker.start()
             if number % 100 == 0:
                 await asyncio.sleep(0)
         await a.well()
@@ -235,35 +277,39 @@ POISON = [
 
 
 @pytest.mark.feature("S23")
-@pytest.mark.parametrize("channel", ["socket.io#/#", "socket.io#/#room#", "socket.io-request#/#"])
-async def test_poison(redis: Redis, channel: str, caplog: pytest.LogCaptureFixture):
+async def test_poison(broker: Broker, caplog: pytest.LogCaptureFixture):
     """Messages that are garbage, of the wrong shape or too large are counted, logged once, and do no harm."""
-    async with members(redis, max_message=200_000) as (a, b):
+    channels = ["socket.io#/#", "socket.io#/#room#"]
+    if broker.way == "pubsub":
+        channels.append("socket.io-request#/#")
+    async with members(broker, max_message=200_000) as (a, b):
         with caplog.at_level(logging.WARNING, "madang.adapters"):
-            for poison in POISON:
-                redis.client.publish(channel, poison)
+            for channel in channels:
+                for poison in POISON:
+                    broker.publish(channel, poison)
             await talks(a, b)
-        assert a.health.poison == b.health.poison == len(POISON)
+        assert a.health.poison == b.health.poison == len(POISON) * len(channels)
         assert len(caplog.records) == 2
         assert caplog.records[0].exc_info is None
         assert a.gaps == b.gaps == []
 
 
 @pytest.mark.feature("S23")
-async def test_poisoned_answers(redis: Redis):
+async def test_poisoned_answers(broker: Broker):
     """An answer that cannot be understood does not end a question; the right one does."""
-    async with members(redis) as (a, b):
+    async with members(broker) as (a, b):
         asked = asyncio.ensure_future(a.io.fetch_sockets())
+        channel = "socket.io-response#/#" if broker.way == "pubsub" else f"socket.io#/#{a.io.adapter.uid}#"
         for poison in (b"{", b'{"requestId": 7}', b'{"requestId": "x", "sockets": [7]}', b"\x91" * 9):
-            redis.client.publish("socket.io-response#/#", poison)
+            broker.publish(channel, poison)
         assert len(await asked) == 2
         await talks(a, b)
 
 
 @pytest.mark.feature("S23")
-async def test_too_large_to_send(redis: Redis):
+async def test_too_large_to_send(broker: Broker):
     """A message larger than `max_message` reaches local clients, and is counted and told as lost to the others."""
-    async with members(redis, max_message=1000) as (a, b):
+    async with members(broker, max_message=1000) as (a, b):
         a.io.to("room").emit("tick", "x" * 2000)
         assert a.health.lost == 1
         assert [gap.over for gap in a.gaps_of("out")] == [False, True]
@@ -273,12 +319,12 @@ async def test_too_large_to_send(redis: Redis):
 
 
 @pytest.mark.feature("S24", "S6", "P1")
-async def test_a_server_freezes_while_it_is_asked(redis: Redis, node: str):
+async def test_a_server_freezes_while_it_is_asked(broker: Broker, node: str):
     """A frozen server is named as missing after `requests_timeout`, not waited for again, and back when it goes on."""
-    node_server = NodeServer(node, redis.url, "socket.io")
+    node_server = NodeServer(node, broker.way, broker.url, "socket.io")
     try:
         await NodePeer(node_server, "/").open()
-        async with members(redis, requests_timeout=0.6) as (a, b):
+        async with members(broker, requests_timeout=0.6) as (a, b):
             loop = asyncio.get_running_loop()
             found = await a.io.fetch_sockets()
             assert (len(found), found.missing) == (2, 0)
@@ -304,12 +350,12 @@ async def test_a_server_freezes_while_it_is_asked(redis: Redis, node: str):
 
 
 @pytest.mark.feature("S24")
-async def test_a_server_dies_while_it_is_asked(redis: Redis, node: str):
+async def test_a_server_dies_while_it_is_asked(broker: Broker, node: str):
     """A question ends soon after a server that was to answer it has died, and nobody is missing."""
-    node_server = NodeServer(node, redis.url, "socket.io")
+    node_server = NodeServer(node, broker.way, broker.url, "socket.io")
     try:
         await NodePeer(node_server, "/").open()
-        async with members(redis, requests_timeout=20.0) as (a, _):
+        async with members(broker, requests_timeout=20.0) as (a, _):
             assert await a.io.server_count() == 3
             node_server.freeze()
             before = a.health.published
@@ -325,26 +371,26 @@ async def test_a_server_dies_while_it_is_asked(redis: Redis, node: str):
 
 
 @pytest.mark.feature("S24")
-async def test_asked_without_redis(redis: Redis):
+async def test_asked_without_redis(broker: Broker):
     """With Redis away a question has what is here, and says how many servers did not answer; counting is refused."""
-    async with members(redis, requests_timeout=0.3) as (a, _):
+    async with members(broker, requests_timeout=0.3) as (a, _):
         assert await a.io.server_count() == 2
-        redis.kill()
+        broker.kill()
         await until(lambda: not a.health.receiving)
         found = await a.io.fetch_sockets()
         assert (len(found), found.missing) == (1, 1)
         with pytest.raises(madang.AdapterUnavailable):
             await a.io.server_count()
-        redis.start()
+        broker.start()
         await a.well()
         assert a.health.lost == 0
 
 
 @pytest.mark.feature("S18")
-async def test_started_before_redis(redis: Redis):
+async def test_started_before_redis(broker: Broker):
     """A server may start while Redis is away; it serves its clients, and joins the others when Redis is there."""
-    redis.kill()
-    io = madang.Server(adapter=redis.url)
+    broker.kill()
+    io = madang.Server(adapter=broker.url)
     io.emit("before", 1)
     async with listening(io) as url, madang.connect(url, **QUICK) as client:
         heard = Heard()
@@ -352,27 +398,27 @@ async def test_started_before_redis(redis: Redis):
         io.emit("news", 1)
         await heard.count(1)
         assert io.adapter_health.queued == 2
-        redis.start()
+        broker.start()
         await soon(io.adapter.settled(), "a connection")
         assert io.adapter_health.connected
         assert io.adapter_health.queued == 0
 
 
-async def test_closed_without_redis(redis: Redis):
+async def test_closed_without_redis(broker: Broker):
     """A server closes without delay while Redis is away."""
-    io = madang.Server(adapter=redis.url)
+    io = madang.Server(adapter=broker.url)
     async with listening(io):
         await soon(io.adapter.settled(), "a connection")
-        redis.kill()
+        broker.kill()
         await until(lambda: not io.adapter_health.receiving)
         io.emit("never", 1)
         await asyncio.wait_for(io.close(), 2)
 
 
 @pytest.mark.feature("S5")
-async def test_what_waits_leaves_before_the_end(redis: Redis):
+async def test_what_waits_leaves_before_the_end(broker: Broker):
     """What a server has emitted right before it closes reaches the others."""
-    async with members(redis) as (a, b):
+    async with members(broker) as (a, b):
         for number in range(1000):
             a.io.to("room").emit("tick", number)
         await a.io.close()
@@ -401,9 +447,9 @@ def test_options_in_the_url():
 
 
 @pytest.mark.feature("S18")
-async def test_served_again(redis: Redis):
+async def test_served_again(broker: Broker):
     """A server that was closed and is started again is part of the cluster again."""
-    async with members(redis) as (a, b):
+    async with members(broker) as (a, b):
         await a.client.close()  # type: ignore[attr-defined]
         await a.running.stop()  # type: ignore[attr-defined]
         assert not a.health.connected
@@ -417,19 +463,19 @@ async def test_served_again(redis: Redis):
         assert a.gaps == b.gaps == []
 
 
-async def test_nothing_is_left(redis: Redis, leaks: Leaks):
+async def test_nothing_is_left(broker: Broker, leaks: Leaks):
     """A cluster that has talked, asked and been interrupted leaves no task, no timer and no connection behind."""
-    connections = len(redis.client.client_list())
-    async with leaks(Question, Relay, RedisConnection), members(redis) as (a, b):
+    connections = len(broker.client.client_list())
+    async with leaks(Question, Relay, RedisConnection), members(broker) as (a, b):
         await talks(a, b)
         b.client.on("ask", lambda: 1)  # type: ignore[attr-defined]
         with pytest.raises(madang.AckTimeout):  # the other client does not answer
             await a.io.emit_with_ack("ask", timeout=0.1)
         await a.io.fetch_sockets()
-        redis.client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        broker.client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
         await until(lambda: a.health.gaps == 1)
         await a.well()
-    await until(lambda: len(redis.client.client_list()) == connections)
+    await until(lambda: len(broker.client.client_list()) == connections)
 
 
 @pytest.mark.feature("S17")

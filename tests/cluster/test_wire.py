@@ -62,7 +62,7 @@ def tap(pair: Pair, shared_redis: Redis) -> Iterator[Tap]:
     tap.close()
 
 
-mixed = pytest.mark.parametrize("pair", ["madang-node"], indirect=True)
+mixed = pytest.mark.parametrize("pair", ["pubsub:madang-node"], indirect=True)
 
 
 @mixed
@@ -155,7 +155,7 @@ def decoded(payload: bytes) -> dict[str, Any]:
     return msgspec.json.decode(payload) if payload.startswith(b"{") else msgspec.msgpack.decode(payload)
 
 
-@pytest.mark.parametrize("pair", ["madang-madang", "pattern"], indirect=True)
+@pytest.mark.parametrize("pair", ["pubsub:madang-madang", "pattern:madang-madang"], indirect=True)
 @pytest.mark.feature("S5", "S19")
 async def test_old_forms(pair: Pair, tap: Tap, shared_redis: Redis):
     """What servers of older versions ask is done and answered: one socket by its id, and ids for rooms."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -10,7 +11,12 @@ from typing import Any
 
 import madang
 
-io = madang.Server(ping_interval=2.0)
+io = madang.Server(
+    ping_interval=2.0,
+    connection_state_recovery="RECOVERY" in os.environ,
+    presence={"heartbeat": 0.3, "lease": 1.5},
+)
+tickers: list[asyncio.Task[None]] = []
 
 
 @io.on("who")
@@ -51,9 +57,23 @@ async def servers(socket: Any) -> int:
 
 
 @io.on("vote")
-async def vote(socket: Any) -> list[Any]:
+async def vote(socket: Any, room: str) -> list[Any]:
     """What all clients answer."""
-    return sorted(await io.timeout(5).emit_with_ack("vote?"))
+    return sorted(await io.to(room).timeout(5).emit_with_ack("vote?"))
+
+
+@io.on("be present")
+def be_present(socket: Any, room: str, user: str) -> None:
+    """Be present in a room, and watch it."""
+    io.presence(room).track(socket, user, {"pid": os.getpid()})
+    io.presence(room).watch(socket)
+
+
+@io.on("who is present")
+async def who_is_present(socket: Any, room: str) -> list[Any]:
+    """The users of a room with the number of their connections, and how many servers are missing."""
+    found = await io.presence(room).list()
+    return [{one.user: len(one.metas) for one in found}, found.missing]
 
 
 @io.on_server_side("pid?")
@@ -72,6 +92,33 @@ async def other_processes(socket: Any) -> list[int]:
 def dismiss(socket: Any, room: str) -> None:
     """Disconnect the clients of a room."""
     io.in_(room).disconnect_sockets()
+
+
+@io.on("put")
+def put(socket: Any, name: str, value: Any) -> None:
+    """Keep something with the client."""
+    socket.data[name] = value
+
+
+@io.on("what am I?")
+def what_am_i(socket: Any) -> list[Any]:
+    """The rooms and data of the client, and why its session was not recovered."""
+    return [sorted(socket.rooms), socket.data, socket.not_recovered]
+
+
+@io.on("tick")
+async def tick(socket: Any) -> None:
+    """From now on, tell everybody again and again."""
+
+    async def ticking() -> None:
+        number = 0
+        while True:
+            number += 1
+            (io if number % 3 else io.to("ticks")).emit("tick", os.getpid(), number)
+            await asyncio.sleep(0.01)
+
+    if not tickers:
+        tickers.append(asyncio.get_running_loop().create_task(ticking()))
 
 
 @io.on("die")

@@ -195,7 +195,7 @@ def test_a_process_that_a_worker_has_started(monkeypatch: pytest.MonkeyPatch):
 
 
 async def test_no_descriptor_is_left():
-    """Hundreds of handovers, those to nobody among them, leave no descriptor in any worker."""
+    """Many handovers, those to nobody among them, leave no descriptor in any worker."""
     async with crew(workers=2) as workers, browser(workers.url, headers={"connection": "close"}) as http:
 
         async def come(number: int) -> None:
@@ -205,10 +205,10 @@ async def test_no_descriptor_is_left():
             assert refusal(await http.get(f"{SOCKET}?EIO=4&transport=polling&sid=zz{number}")) == (400, 1)
             await polling.send("1")
 
-        for number in range(20):
+        for number in range(10):
             await come(number)
         known = {pid: descriptors(pid) for pid in workers.workers()}
-        for number in range(200):
+        for number in range(60):
             await come(number)
         assert set(known) == workers.workers()
         await until(lambda: all(descriptors(pid) <= count + 2 for pid, count in known.items()), "the end of all")

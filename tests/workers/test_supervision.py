@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pty
 import signal
+import socket
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 
 import madang
 from madang.errors import OptionError
+from madang.hosting import supervisor
 from tests.conformance.wire import before
 from tests.hosts import ROOT
 from tests.workers.crew import APP, START_WITHIN, STOP_WITHIN, crew, is_alive, process_of, start, until
@@ -154,12 +157,81 @@ async def test_the_end(number: signal.Signals, tmp_path: Path):
     assert not list(tmp_path.iterdir())
 
 
-async def test_workers_do_not_outlive_their_supervisor():
-    """A supervisor that is killed takes its workers with it."""
-    async with crew(workers=2) as workers:
+async def test_workers_do_not_outlive_their_supervisor(tmp_path: Path):
+    """A supervisor that is killed takes its workers with it, and they clear up for it."""
+    async with crew(workers=2, env={"TMPDIR": str(tmp_path)}) as workers:
         pids = workers.workers()
         workers.process.kill()
         await until(lambda: not any(is_alive(pid) for pid in pids), "the end of the workers")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("outlives", [False, True], ids=["", "nohup"])
+async def test_a_terminal_that_is_closed(outlives: bool):
+    """The end of its terminal is the supervisor's, and no exchange; but for one that was started to outlive it."""
+    terminal, theirs = pty.openpty()
+    command = [*(["nohup"] if outlives else []), sys.executable, str(APP), '{"port": 0, "workers": 2}']
+    process = await asyncio.create_subprocess_exec(
+        *("setsid", "--ctty", "--wait", *command),
+        cwd=ROOT,
+        stdin=theirs,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    os.close(theirs)
+    assert process.stdout is not None
+    url = (await before(START_WITHIN, process.stdout.readline(), "its address")).decode().strip()
+    client = await madang.connect(url, **QUICK)
+    try:
+        home, _ = await client.emit_with_ack("who", timeout=10)
+        parent = int(Path(f"/proc/{home}/stat").read_text().rpartition(")")[2].split()[1])
+        os.close(terminal)
+        if outlives:  # and goes on to obey: the signal of the terminal, and ours, may have come as one
+            while is_alive(home):
+                os.kill(parent, signal.SIGHUP)
+                await asyncio.sleep(0.1)
+            os.kill(parent, signal.SIGTERM)
+        await before(STOP_WITHIN, process.wait(), "the end of the supervisor")
+        assert not is_alive(home)
+    finally:
+        await client.close()
+
+
+HANGS_SECOND = """
+import json, os, socket, sys, time
+told = json.loads(os.environ["MADANG_WORKER"])
+with open(sys.argv[1], "a") as log:
+    print(os.getpid(), file=log)
+if len(open(sys.argv[1]).readlines()) != 2:
+    line = socket.socket(fileno=told["control"])
+    line.send(b"ready\\n")
+    line.recv(1)
+time.sleep(60)
+"""
+
+
+async def test_a_replacement_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A replacement that does not accept connections in time is killed, and replaced."""
+    monkeypatch.setattr(supervisor, "START_WITHIN", 2.0)
+    log = tmp_path / "log"
+
+    def pids() -> list[int]:
+        return [int(line) for line in log.read_text().split()] if log.exists() else []
+
+    def listen(_: int) -> socket.socket:
+        return socket.create_server(("127.0.0.1", 0))
+
+    command = [sys.executable, "-c", HANGS_SECOND, str(log)]
+    started = asyncio.Event()
+    supervising = supervisor.Supervisor(listen, lambda _: "url", 1, command, 0.0)
+    running = asyncio.create_task(supervising.run(None, lambda _: started.set()))
+    await before(START_WITHIN, started.wait(), "the first worker")
+    os.kill(pids()[0], signal.SIGKILL)
+    await until(lambda: len(pids()) == 3, "the successor of the one that hangs")
+    assert not is_alive(pids()[1])
+    os.kill(os.getpid(), signal.SIGTERM)
+    await before(STOP_WITHIN, running, "the end")
+    assert not is_alive(pids()[2])
 
 
 async def test_a_program_that_does_not_start(tmp_path: Path):

@@ -49,6 +49,10 @@ class PendingAcks(Protocol):
         """There will be no more recipients."""
         ...
 
+    def when_abandoned(self, callback: Callable[[], object]) -> None:
+        """Call `callback()` if nobody waits for the answers any more before they are all there or the time is up."""
+        ...
+
 
 EVERYONE: Final = BroadcastOptions()
 
@@ -95,6 +99,18 @@ class AdapterContext(Protocol):
 
     def values_of(self, encoded: Encoded) -> list[Any]:
         """Name and arguments of an event that was encoded, as clients decode them, with bytes as bytes."""
+        ...
+
+    def array_of(self, encoded: Encoded) -> bytes | None:
+        """Name and arguments of an event that was encoded, as a JSON array; None if that cannot hold them."""
+        ...
+
+    def encode_array(self, array: bytes, ack_id: int | None = None, compress: bool = True) -> Encoded:
+        """Encode an event, given as a JSON array that is known to be good."""
+        ...
+
+    def with_offset(self, encoded: Encoded, offset: str) -> Encoded:
+        """An event that was encoded, with one argument of text more; `encoded` stays as it is."""
         ...
 
     def describe(self, sink: Any) -> SocketFacts:

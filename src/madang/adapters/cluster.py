@@ -20,7 +20,7 @@ from ..types import Room
 from .adapter import AdapterContext, BroadcastOptions, PendingAcks
 from .membership import Membership
 from .memory import MemoryAdapter
-from .messages import AdapterHealth, ClusterMessage, Kind
+from .messages import AdapterHealth, ClusterMessage, Kind, SocketFacts
 from .relay import Relay
 from .requests import AckQuestion, Found, FoundRooms, Question
 
@@ -208,7 +208,9 @@ class ClusterAdapter(MemoryAdapter):
             compress=encoded.compress,
             timeout=timeout,
         )
-        self._tasks.start(self._ask_clients(message, question, timeout))
+        asking = self._tasks.start(self._ask_clients(message, question, timeout))
+        if asking is not None:
+            pending.when_abandoned(asking.cancel)
         for sink in self.members(options):
             sink.expect_ack(ack_id, pending)
             pending.expect(sink)
@@ -255,7 +257,8 @@ class ClusterAdapter(MemoryAdapter):
         found = FoundRooms(self._rooms_here())
         if not local:
             question = await self._ask(ClusterMessage(kind=Kind.ALL_ROOMS), self._timeout)
-            found.update(question.parts)
+            for part in question.parts:  # those who know no question for rooms tell of their sockets
+                found.update(part.rooms if isinstance(part, SocketFacts) else (part,))
             found.missing, found.missing_nodes = question.missing, question.missing_nodes
         return found
 
@@ -348,19 +351,28 @@ class ClusterAdapter(MemoryAdapter):
         return bool(self._questions or self._ack_questions or self._membership.silent)
 
     def _receive(self, message: ClusterMessage) -> None:
-        self._membership.heard(message.uid)
+        if self._membership.silent:
+            self._membership.heard(message.uid)
+        if message.kind is Kind.BROADCAST and message.request is None:  # as nearly always, so without detours
+            context, array = self._context, message.array
+            if array is None:
+                encoded = context.encode(tuple(message.args), None, message.compress)
+            else:
+                encoded = context.encode_array(array, None, message.compress)
+            super().broadcast(encoded, message.options)
+            return
         self._RECEIVERS[message.kind](self, message)
 
     def _on_broadcast(self, message: ClusterMessage) -> None:
-        context, options = self._context, message.options
-        if message.request is None:
-            super().broadcast(context.encode(tuple(message.args), None, message.compress), options)
-            return
+        """Ask the clients here."""
         if message.request in self._ack_questions:
             return
-        ack_id = context.next_ack_id()
-        encoded = context.encode(tuple(message.args), ack_id, message.compress)
-        members = self.members(options)
+        ack_id = self._context.next_ack_id()
+        if message.array is None:
+            encoded = self._context.encode(tuple(message.args), ack_id, message.compress)
+        else:
+            encoded = self._context.encode_array(message.array, ack_id, message.compress)
+        members = self.members(message.options)
 
         if members:
 

@@ -1,79 +1,39 @@
-"""Sending to the clients of a cluster from any process, without being a server: as `@socket.io/redis-emitter` does."""
+"""Sending to the clients of a cluster from any process, without being a server: as Node's emitters do."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
-import msgspec
-
-from ..errors import AdapterUnavailable, EncodeError, ReservedEventName, UsageError
+from ..errors import UsageError
 from ..protocol.encoded import Encoded
-from ..protocol.parser import RESERVED_EVENTS
+from ..protocol.event import check_event, event_name
 from ..protocol.plain import event_values
 from ..protocol.socketio import DefaultParser
+from ..protocol.typed import emits_to_clients, emits_to_cluster
 from ..types import Room
 from .adapter import EVERYONE, BroadcastOptions
+from .choice import Choice, as_rooms
 from .messages import ClusterMessage, Kind
-from .redis_connection import BROKEN, RedisConnector
-from .redis_options import RedisOptions, options_from
-from .redis_publisher import Loss, Publisher
-from .redis_wire import EMITTER, Channels, NodeJson, encode_broadcast, encode_request
+from .outlets import DirectOutlet, Outlet, QueuedOutlet, outlets_of
+from .wire import EMITTER
 
 
-class _Outlet(Protocol):
-    """Where what is emitted goes."""
-
-    def send(self, namespace: str, message: ClusterMessage) -> None:
-        """Send one message."""
-        ...
-
-
-def _as_rooms(rooms: tuple[Any, ...]) -> tuple[Room, ...]:
-    if len(rooms) == 1 and isinstance(rooms[0], Iterable) and not isinstance(rooms[0], str | bytes):
-        rooms = tuple(rooms[0])  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-    for room in rooms:
-        if not isinstance(room, str | int):
-            raise UsageError(f"a room is named by text or a whole number, not by {room!r}")
-    return rooms
-
-
-class EmitterOperator:
+class EmitterOperator(Choice["EmitterOperator"]):
     """Whom something is for, and how; each method gives a new one, so it may be kept and used again."""
 
-    __slots__ = ("_compress", "_namespace", "_options", "_outlet")
+    __slots__ = ("_namespace", "_outlet")
 
-    def __init__(self, outlet: _Outlet, namespace: str, options: BroadcastOptions, compress: bool = True) -> None:
+    def __init__(self, outlet: Outlet, namespace: str, options: BroadcastOptions, compress: bool = True) -> None:
+        super().__init__(options, compress)
         self._outlet = outlet
         self._namespace = namespace
-        self._options = options
-        self._compress = compress
 
-    def _with(self, **changes: Any) -> EmitterOperator:
-        options = msgspec.structs.replace(self._options, **changes)
-        return EmitterOperator(self._outlet, self._namespace, options, self._compress)
+    def _like(self, options: BroadcastOptions, compress: bool) -> EmitterOperator:
+        return EmitterOperator(self._outlet, self._namespace, options, compress)
 
-    def to(self, *rooms: Room | Iterable[Room]) -> EmitterOperator:
-        """Also members of these rooms; who is in several gets the message once."""
-        return self._with(rooms=self._options.rooms.union(_as_rooms(rooms)))
-
-    in_ = to
-
-    def except_(self, *rooms: Room | Iterable[Room]) -> EmitterOperator:
-        """Not members of these rooms, whatever `to` says."""
-        return self._with(except_=self._options.except_.union(_as_rooms(rooms)))
-
-    @property
-    def volatile(self) -> EmitterOperator:
-        """Only those whose transport could send at once; for the others the message is lost."""
-        return self._with(volatile=True)
-
-    def compress(self, compress: bool) -> EmitterOperator:
-        """Whether polling responses that carry the message may be compressed."""
-        return EmitterOperator(self._outlet, self._namespace, self._options, compress)
-
-    def emit(self, event: str, *args: Any) -> None:
+    @emits_to_clients
+    def emit(self, event: Any, *args: Any) -> None:
         """Send an event to the clients that are meant.
 
         Raises:
@@ -82,17 +42,13 @@ class EmitterOperator:
         """
         self._tell(Kind.BROADCAST, args=_values(event, args), compress=self._compress)
 
-    def send(self, *args: Any) -> None:
-        """Send the event ``message``."""
-        self.emit("message", *args)
-
     def sockets_join(self, *rooms: Room | Iterable[Room]) -> None:
         """Make the sockets that are meant at this moment join rooms."""
-        self._tell(Kind.SOCKETS_JOIN, rooms=_as_rooms(rooms))
+        self._tell(Kind.SOCKETS_JOIN, rooms=as_rooms(rooms))
 
     def sockets_leave(self, *rooms: Room | Iterable[Room]) -> None:
         """Make the sockets that are meant at this moment leave rooms."""
-        self._tell(Kind.SOCKETS_LEAVE, rooms=_as_rooms(rooms))
+        self._tell(Kind.SOCKETS_LEAVE, rooms=as_rooms(rooms))
 
     def disconnect_sockets(self, close: bool = False) -> None:
         """Disconnect the sockets that are meant.
@@ -106,11 +62,9 @@ class EmitterOperator:
         self._outlet.send(self._namespace, ClusterMessage(kind=kind, uid=EMITTER, options=self._options, **facts))
 
 
-def _values(event: str, args: tuple[Any, ...]) -> list[Any]:
-    if event in RESERVED_EVENTS:
-        raise ReservedEventName(event)
+def _values(event: Any, args: tuple[Any, ...]) -> list[Any]:
     parser = DefaultParser()
-    encoded: Encoded = parser.encode_event("/", (event, *args))
+    encoded: Encoded = parser.encode_event("/", (check_event(event), *args))
     return event_values(encoded, parser)
 
 
@@ -119,7 +73,8 @@ class EmitterNamespace(EmitterOperator):
 
     __slots__ = ()
 
-    def server_side_emit(self, event: str, *args: Any) -> None:
+    @emits_to_cluster
+    def server_side_emit(self, event: Any, *args: Any) -> None:
         """Tell the servers themselves, where `on_server_side` hears of it; no answer can come back.
 
         Raises:
@@ -127,7 +82,7 @@ class EmitterNamespace(EmitterOperator):
         """
         if args and callable(args[-1]):
             raise UsageError("an emitter is no server, and gets no answer")
-        self._tell(Kind.SERVER_SIDE_EMIT, args=[event, *args])
+        self._tell(Kind.SERVER_SIDE_EMIT, args=[str(event_name(event)), *args])
 
 
 class _Emitting(EmitterNamespace):
@@ -141,26 +96,6 @@ class _Emitting(EmitterNamespace):
         return EmitterNamespace(self._outlet, name, EVERYONE)
 
 
-class _Wire:
-    """The bytes of what is emitted, and their channel."""
-
-    __slots__ = ("_json", "options")
-
-    def __init__(self, options: RedisOptions) -> None:
-        self.options = options
-        self._json = NodeJson()
-
-    def encode(self, namespace: str, message: ClusterMessage) -> tuple[bytes, bytes]:
-        channels = Channels(self.options.key, namespace)
-        if message.kind is Kind.BROADCAST:
-            channel, payload = channels.for_options(message.options), encode_broadcast(namespace, message)
-        else:
-            channel, payload = channels.request, encode_request(namespace, message, self._json)
-        if len(payload) > self.options.max_message:
-            raise EncodeError(f"a message of {len(payload)} bytes is more than max_message")
-        return channel, payload
-
-
 class Emitter(_Emitting):
     """Sends to the clients of a cluster from a program that is no server, in a running loop.
 
@@ -169,33 +104,32 @@ class Emitter(_Emitting):
         async with madang.Emitter("redis://localhost:6379") as emitter:
             emitter.to("news").emit("headline", {"title": "…"})
 
-    `emit` and its like are plain calls that never wait; what waits for Redis is bounded as in a server. Leaving the
-    block waits until all has left.
+    `emit` and its like are plain calls that never wait; what waits for the broker is bounded as in a server. Leaving
+    the block waits until all has left.
 
     Args:
-        url: where the Redis is.
-        key: what the names of all channels begin with; the servers' own.
-        timeout: seconds in which Redis must answer.
+        url: the cluster, as the servers' option `adapter` has it.
+        **options: `key`, what the names of all channels begin with (the servers' own); `timeout`, seconds in which the
+            broker must answer; and what else the adapter of the same cluster has of options that concern sending.
 
+    Raises:
+        OptionError: a URL that cannot be understood, or an unknown option.
     """
 
-    __slots__ = ("_publisher", "_wire")
+    __slots__ = ("_queued",)
 
-    def __init__(self, url: str, *, key: str = "socket.io", timeout: float = 5.0) -> None:
-        plain, options = options_from(url, {"key": key, "timeout": timeout})
-        self._wire = _Wire(options)
-        connector = RedisConnector(plain, options.timeout)
-        self._publisher = Publisher(connector, options.queue_limit, options.queue_bytes, _ignore)
-        super().__init__(_Queued(self._publisher, self._wire), "/", EVERYONE)
+    def __init__(self, url: str, **options: Any) -> None:
+        self._queued: QueuedOutlet = outlets_of(url).queued(url, **options)
+        super().__init__(self._queued, "/", EVERYONE)
 
     @property
     def lost(self) -> int:
         """Messages that never left."""
-        return self._publisher.lost
+        return self._queued.lost
 
     async def __aenter__(self) -> Self:
         """Begin to connect."""
-        self._publisher.start()
+        self._queued.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -203,42 +137,20 @@ class Emitter(_Emitting):
         await self.close()
 
     async def drained(self) -> None:
-        """Wait until Redis has taken all that was emitted till now.
+        """Wait until the broker has taken all that was emitted till now.
 
         Raises:
             AdapterUnavailable: the connection broke meanwhile.
         """
-        self._publisher.start()
-        await self._publisher.ask(b"PING")
+        await self._queued.drained()
 
     async def close(self) -> None:
         """Wait until all has left, or for `timeout` seconds, and disconnect."""
-        if len(self._publisher):
-            asked = self._publisher.ask(b"PING")
-            await asyncio.wait((asked,), timeout=self._wire.options.timeout)
-            asked.cancel()
-        await self._publisher.close(0)
-
-
-class _Queued:
-    """Emits through a publisher, which begins with the first message."""
-
-    def __init__(self, publisher: Publisher, wire: _Wire) -> None:
-        self._publisher = publisher
-        self._wire = wire
-
-    def send(self, namespace: str, message: ClusterMessage) -> None:
-        channel, payload = self._wire.encode(namespace, message)
-        self._publisher.start()
-        self._publisher.publish(namespace, channel, payload)
-
-
-def _ignore(_: str, __: Loss, ___: bool) -> None:
-    """The emitter counts what is lost, and has nobody to tell."""
+        await self._queued.close()
 
 
 class SyncEmitter(_Emitting):
-    """The same for programs without a loop: each call waits until Redis has taken the message.
+    """The same for programs without a loop: each call waits until the broker has taken the message.
 
     ::
 
@@ -246,23 +158,22 @@ class SyncEmitter(_Emitting):
             emitter.to("news").emit("headline", {"title": "…"})
 
     Args:
-        url: where the Redis is.
-        key: what the names of all channels begin with; the servers' own.
-        timeout: seconds in which Redis must answer.
+        url: see `Emitter`.
+        **options: see `Emitter`.
 
+    Raises:
+        OptionError: see `Emitter`.
     """
 
     __slots__ = ("_direct",)
 
-    def __init__(self, url: str, *, key: str = "socket.io", timeout: float = 5.0) -> None:
-        plain, options = options_from(url, {"key": key, "timeout": timeout})
-        RedisConnector(plain, timeout)
-        self._direct = _Direct(plain, _Wire(options))
+    def __init__(self, url: str, **options: Any) -> None:
+        self._direct: DirectOutlet = outlets_of(url).direct(url, **options)
         super().__init__(self._direct, "/", EVERYONE)
 
     @property
-    def receivers(self) -> int:
-        """How many servers listened to the last message."""
+    def receivers(self) -> int | None:
+        """How many servers listened to the last message; None if the broker does not tell."""
         return self._direct.receivers
 
     def __enter__(self) -> Self:
@@ -276,26 +187,3 @@ class SyncEmitter(_Emitting):
     def close(self) -> None:
         """Disconnect."""
         self._direct.close()
-
-
-class _Direct:
-    """Publishes at once."""
-
-    def __init__(self, url: str, wire: _Wire) -> None:
-        from redis import Redis
-
-        self._wire = wire
-        timeout = wire.options.timeout
-        connect: Any = Redis.from_url  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        self._redis = connect(url, socket_timeout=timeout, socket_connect_timeout=timeout, protocol=2)
-        self.receivers = 0
-
-    def send(self, namespace: str, message: ClusterMessage) -> None:
-        channel, payload = self._wire.encode(namespace, message)
-        try:
-            self.receivers = self._redis.publish(channel, payload)
-        except BROKEN as error:
-            raise AdapterUnavailable(f"Redis did not take the message: {error}") from error
-
-    def close(self) -> None:
-        self._redis.close()

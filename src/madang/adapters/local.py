@@ -26,8 +26,11 @@ from ..tasks import Tasks
 from ..types import Room
 from .adapter import AdapterContext, BroadcastOptions
 from .cluster import ClusterAdapter
+from .local_stores import LocalStores
+from .local_wire import decoder, encode, encode_plainly
+from .memory import MemoryAdapter
 from .messages import AdapterGap, AdapterHealth, ClusterMessage, Kind
-from .redis_wire import within_javascript
+from .recovery import RecoveryBackend, RecoveryLimits, RecoveryOwner
 
 logger = logging.getLogger("madang.adapters")
 
@@ -151,6 +154,7 @@ class LocalCluster:
         self.published = 0
         self.lost = 0
         self.poison = 0
+        self.stores = LocalStores(self)
 
     # what the server asks
 
@@ -158,6 +162,12 @@ class LocalCluster:
         """The adapter of a namespace."""
         backend = self._backends[context.name] = _Backend(self, context)
         return ClusterAdapter(context, backend, REQUESTS_TIMEOUT)
+
+    def recover(
+        self, adapter: MemoryAdapter, context: AdapterContext, limits: RecoveryLimits, owner: RecoveryOwner
+    ) -> RecoveryBackend:
+        """See `RecoverySource`."""
+        return self.stores.recover(adapter, context, limits, owner)
 
     def start(self) -> None:
         """See `opened`, which does it."""
@@ -177,6 +187,7 @@ class LocalCluster:
                 while self._connecting or not set(self._lines) <= {number_of(ear.uid) for ear in self._ears}:
                     self._changed.clear()
                     await self._changed.wait()
+        await self.stores.learn()
 
     async def close(self) -> None:
         """Say what is still to be said, and hang up."""
@@ -230,7 +241,7 @@ class LocalCluster:
                     break
             if not transport.is_closing():
                 self._lines[number] = line
-                line.write(_framed(self.uid.encode()))
+                line.write(framed(self.uid.encode()))
         finally:
             self._connecting.discard(number)
             self._changed.set()
@@ -249,6 +260,8 @@ class LocalCluster:
 
     def _ear_ended(self, ear: _Ear) -> None:
         self._ears.discard(ear)
+        if not self._closed and all(other.uid != ear.uid for other in self._ears):
+            self.stores.ended(ear.uid)
 
     @property
     def others(self) -> frozenset[str]:
@@ -261,7 +274,7 @@ class LocalCluster:
         """Tell all other workers something in a namespace; for one room, if it is named."""
         if not self._lines:
             return
-        frame = _framed(_encode((context.name, room, body)))
+        frame = framed(encode((context.name, room, body)))
         self.published += 1
         for line in tuple(self._lines.values()):
             self._say_to(line, context, frame)
@@ -271,7 +284,14 @@ class LocalCluster:
         line = self._lines.get(number)
         if line is not None:
             self.published += 1
-            self._say_to(line, context, _framed(_encode((context.name, None, body))))
+            self._say_to(line, context, framed(encode((context.name, None, body))))
+
+    def reply(self, uid: str, name: str, body: bytes) -> None:
+        """Tell one worker something in a namespace, which need not be here; lost if too much waits for it."""
+        line = self._lines.get(number_of(uid))
+        if line is not None:
+            self.published += 1
+            self.lost += not line.write(framed(encode((name, None, body))))
 
     def _say_to(self, line: _Line, context: AdapterContext, frame: bytes) -> None:
         fits = line.write(frame)
@@ -298,6 +318,9 @@ class LocalCluster:
             return
         try:
             name, room, body = _decode_frame(frame)
+            if self.stores.take(ear.uid, name, body):
+                self.received += 1
+                return
             backend = self._backends.get(name)
             if backend is None or (room is not None and room not in backend.wanted):
                 self.unwanted += 1
@@ -316,7 +339,7 @@ class LocalCluster:
         line = self._lines.get(number_of(ear.uid))
         if kind is not None and question.request is not None and line is not None:
             answer = ClusterMessage(kind=kind, uid=self.uid, request=question.request)
-            line.write(_framed(_encode((name, None, b"m" + _encode(answer)))))
+            line.write(framed(encode((name, None, b"m" + encode(answer)))))
 
     def forget(self, name: str, backend: _Backend) -> None:
         """A namespace has ended."""
@@ -333,19 +356,9 @@ _EMPTY: Final = {
 """What a worker answers that has not the namespace."""
 
 
-def _primitive(value: Any) -> Any:
-    """A room that is named by text or a number of a class of its own."""
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, int):
-        return int(value)
-    raise TypeError(f"{type(value).__name__} cannot be sent to another worker")
-
-
-_encode: Final = msgspec.msgpack.Encoder(enc_hook=_primitive).encode
-_decode_frame: Final = msgspec.msgpack.Decoder(tuple[str, str | int | None, bytes]).decode
-_decode_event: Final = msgspec.msgpack.Decoder(_Event).decode
-_decode_message: Final = msgspec.msgpack.Decoder(ClusterMessage).decode
+_decode_frame: Final = decoder(tuple[str, str | int | None, bytes])
+_decode_event: Final = decoder(_Event)
+_decode_message: Final = decoder(ClusterMessage)
 
 
 def number_of(uid: str) -> str:
@@ -353,7 +366,8 @@ def number_of(uid: str) -> str:
     return uid.partition(".")[0]
 
 
-def _framed(data: bytes) -> bytes:
+def framed(data: bytes) -> bytes:
+    """A message as it goes over a line."""
     return len(data).to_bytes(_HEAD, "big") + data
 
 
@@ -383,17 +397,17 @@ class _Backend:
         """See `cluster.Backend`."""
         room = next(iter(options.rooms)) if len(options.rooms) == 1 else None
         event = _Event(options, encoded.compress, encoded.text, list(encoded.attachments))
-        self._cluster.say(self._context, room, b"e" + _encode(event))
+        self._cluster.say(self._context, room, b"e" + encode(event))
 
     def publish(self, message: ClusterMessage) -> None:
         """See `cluster.Backend`."""
-        self._cluster.say(self._context, None, self._encode(message))
+        self._cluster.say(self._context, None, self._message(message))
 
     def answer(self, question: ClusterMessage, answer: ClusterMessage) -> None:
         """See `cluster.Backend`."""
-        self._cluster.say_to(number_of(question.uid or ""), self._context, self._encode(answer))
+        self._cluster.say_to(number_of(question.uid or ""), self._context, self._message(answer))
 
-    def _encode(self, message: ClusterMessage) -> bytes:
+    def _message(self, message: ClusterMessage) -> bytes:
         """A message; what the application has put into it goes as clients would get it, whatever carries it.
 
         Raises:
@@ -410,10 +424,7 @@ class _Backend:
                 message = replace(message, sockets=sockets)
             case _:
                 pass
-        try:
-            return b"m" + _encode(message)
-        except (OverflowError, UnicodeEncodeError):  # what MessagePack cannot carry, and JSON can
-            return b"m" + _encode(within_javascript(msgspec.to_builtins(message, builtin_types=(bytes,))))
+        return b"m" + encode_plainly(message)
 
     def _plain(self, values: list[Any]) -> list[Any]:
         plain: list[Any] = whole(loads(self._json.encode(values)), self._json.take_attachments())

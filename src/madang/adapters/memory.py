@@ -8,7 +8,7 @@ sockets there are; an empty room is deleted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from ..engine.listeners import Listeners
 from ..protocol.encoded import Encoded
@@ -16,6 +16,8 @@ from ..types import Room
 from .adapter import BroadcastOptions, PendingAcks
 from .messages import AdapterHealth
 from .requests import Found, FoundRooms
+
+_NOBODY: Final[dict[Any, Any]] = {}
 
 
 class MemoryAdapter(Listeners):
@@ -50,9 +52,11 @@ class MemoryAdapter(Listeners):
         """A socket has left; it leaves all rooms."""
         for room in self._joined.pop(sink.id, ()):
             self._take_out(sink, room)
+        in_own = sink.id not in self._not_in_own
         self._not_in_own.discard(sink.id)
         if self.everyone.pop(sink.id, None) is not None and self._listeners is not None:
-            self.tell("leave_room", sink.id, sink.id)
+            if in_own:
+                self.tell("leave_room", sink.id, sink.id)
             self.tell("delete_room", sink.id)
 
     def join(self, sink: Any, rooms: Iterable[Room]) -> None:
@@ -60,7 +64,9 @@ class MemoryAdapter(Listeners):
         joined = self._joined.get(sink.id)
         for room in rooms:
             if room == sink.id:
-                self._not_in_own.discard(sink.id)
+                if sink.id in self._not_in_own:
+                    self._not_in_own.remove(sink.id)
+                    self.tell("join_room", room, sink.id)
                 continue
             if joined is None:
                 joined = self._joined.setdefault(sink.id, set())
@@ -78,7 +84,9 @@ class MemoryAdapter(Listeners):
     def leave(self, sink: Any, room: Room) -> None:
         """Take a socket out of a room; silent if it is not there."""
         if room == sink.id:
-            self._not_in_own.add(sink.id)
+            if sink.id not in self._not_in_own:
+                self._not_in_own.add(sink.id)
+                self.tell("leave_room", room, sink.id)
             return
         joined = self._joined.get(sink.id)
         if joined is not None and room in joined:
@@ -109,7 +117,7 @@ class MemoryAdapter(Listeners):
             found = self.everyone
         elif len(options.rooms) == 1:
             (room,) = options.rooms
-            found = self._in(room)
+            found = self._in(room) if room in self.everyone else self.rooms.get(room, _NOBODY)
         else:
             found = dict[Room, Any]()
             for room in options.rooms:
@@ -130,12 +138,22 @@ class MemoryAdapter(Listeners):
 
     def broadcast(self, encoded: Encoded, options: BroadcastOptions) -> None:
         """Send a message to all that `options` names."""
+        rooms = options.rooms
+        if len(rooms) == 1 and not options.except_ and not options.volatile:  # as nearly always, so without detours
+            (room,) = rooms
+            if room not in self.everyone:
+                for sink in list(self.rooms.get(room, _NOBODY).values()):
+                    sink.write(encoded)
+                return
         if options.volatile:
             for sink in self.members(options):
                 sink.write_volatile(encoded)
         else:
             for sink in self.members(options):
                 sink.write(encoded)
+
+    deliver = broadcast
+    """The same for those who are here, in adapters too that reach others."""
 
     def broadcast_with_ack(
         self, encoded: Encoded, options: BroadcastOptions, ack_id: int, pending: PendingAcks, timeout: float

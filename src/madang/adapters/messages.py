@@ -12,8 +12,10 @@ from .adapter import EVERYONE, BroadcastOptions
 
 
 class Kind(IntEnum):
-    """What a message is. 3 to 12 have Node's numbers; those from 101 on have none there."""
+    """What a message is. 1 to 13 have Node's numbers; those from 101 on have none there."""
 
+    INITIAL_HEARTBEAT = 1
+    HEARTBEAT = 2
     BROADCAST = 3
     SOCKETS_JOIN = 4
     SOCKETS_LEAVE = 5
@@ -24,6 +26,7 @@ class Kind(IntEnum):
     SERVER_SIDE_EMIT_RESPONSE = 10
     BROADCAST_CLIENT_COUNT = 11
     BROADCAST_ACK = 12
+    ADAPTER_CLOSE = 13
     ALL_ROOMS = 101
     ALL_ROOMS_RESPONSE = 102
     SOCKET_IDS = 103
@@ -56,6 +59,7 @@ class ClusterMessage(msgspec.Struct, kw_only=True):
         request: names the question, in a question that wants an answer and in its answers.
         options: whom it is for.
         args: an event's name and arguments.
+        array: the same as the text of a JSON array, if it came so; `args` is empty then.
         compress: whether polling responses that carry it may be compressed.
         timeout: seconds for which an answer is waited for.
         rooms: the rooms to join or leave; in an answer, those there are.
@@ -70,6 +74,7 @@ class ClusterMessage(msgspec.Struct, kw_only=True):
     request: str | None = None
     options: BroadcastOptions = EVERYONE
     args: list[Any] = []
+    array: bytes | None = None
     compress: bool = True
     timeout: float | None = None
     rooms: tuple[Room, ...] = ()

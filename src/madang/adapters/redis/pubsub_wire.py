@@ -8,36 +8,33 @@ nothing but `PacketError` is raised for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final
 
 import msgspec
 
-from ..errors import PacketError
-from ..protocol.parser import BINARY_EVENT, EVENT, RESERVED_EVENTS
-from ..protocol.values import JsonEncoder, loads
-from ..types import Room
-from .adapter import BroadcastOptions
-from .messages import ClusterMessage, Kind, SocketFacts
-
-EMITTER: Final = "emitter"
-"""The uid of those who are no servers."""
-
-T = TypeVar("T")
-
-_pack: Final = msgspec.msgpack.Encoder().encode
-
-
-class _Flags(msgspec.Struct):
-    volatile: bool | None = None
-    compress: bool | None = None
-    timeout: float | None = None
-
-
-class _Options(msgspec.Struct):
-    rooms: list[str | int | float | None] = []
-    except_: list[str | int | float | None] = msgspec.field(name="except", default=[])
-    flags: _Flags | None = None
+from ...errors import PacketError
+from ...protocol.parser import BINARY_EVENT, EVENT
+from ...protocol.values import JsonEncoder
+from ...types import Room
+from ..adapter import BroadcastOptions
+from ..messages import ClusterMessage, Kind, SocketFacts
+from ..wire import (
+    EMITTER,
+    MOST_CLIENTS,
+    UNREADABLE,
+    WireFlags,
+    WireOptions,
+    WireRoom,
+    as_event,
+    as_rooms,
+    checked,
+    decode_either,
+    flags_facts,
+    options_facts,
+    pack,
+    unreadable,
+    with_options,
+)
 
 
 class _Packet(msgspec.Struct):
@@ -50,10 +47,10 @@ class _Request(msgspec.Struct, rename="camel"):
     type: int
     uid: str | None = None
     request_id: str | None = None
-    opts: _Options | None = None
-    rooms: list[str | int | float | None] | None = None
+    opts: WireOptions | None = None
+    rooms: list[WireRoom] | None = None
     sid: str | None = None
-    room: str | int | float | None = None
+    room: WireRoom = None
     close: bool | None = None
     data: list[Any] | None = None
     packet: _Packet | None = None
@@ -64,13 +61,13 @@ class _Response(msgspec.Struct, rename="camel"):
     type: int | None = None
     uid: str | None = None
     sockets: list[Any] | None = None
-    rooms: list[str | int | float | None] | None = None
+    rooms: list[WireRoom] | None = None
     client_count: int = 0
     data: Any = None
     packet: Any = None
 
 
-_broadcast: Final = msgspec.msgpack.Decoder(tuple[str, _Packet, _Options])
+_decode_broadcast: Final = msgspec.msgpack.Decoder(tuple[str, _Packet, WireOptions]).decode
 _request: Final = msgspec.msgpack.Decoder(_Request)
 _json_request: Final = msgspec.json.Decoder(_Request)
 _response: Final = msgspec.msgpack.Decoder(_Response)
@@ -88,39 +85,26 @@ _REQUESTS: Final = {
 }
 _TYPES: Final = {kind: number for number, kind in _REQUESTS.items()}
 _COUNT, _ACK = 8, 9
-_NAMES: Final = (str, int, float)
 
-_LONGEST: Final = 86400.0
-_MOST: Final = 1_000_000
-"""Seconds that an answer may be awaited, and clients that a server may have, as others tell of them."""
+KEPT: Final = 4096
+"""Rooms whose names are kept as they travel; few have messages at a time."""
 
-
-_ONE_ROOM: Final = b"\x83" + _pack("rooms") + b"\x91"
-_NO_ROOM: Final = b"\x83" + _pack("rooms") + b"\x90"
-_NO_MORE: Final = _pack("except") + b"\x90" + _pack("flags") + b"\x80"
-
-
-class NodeJson(JsonEncoder):
-    """JSON as Node writes it where nothing can be attached: bytes are what `Buffer.toJSON` makes of them."""
-
-    __slots__ = ()
-
-    def replace(self, value: Any) -> Any:
-        """See `JsonEncoder.replace`."""
-        if isinstance(value, bytes | bytearray | memoryview):
-            return {"type": "Buffer", "data": list(bytes(cast("bytes", value)))}
-        return super().replace(value)
+_ONE_ROOM: Final = b"\x83" + pack("rooms") + b"\x91"
+_NO_ROOM: Final = b"\x83" + pack("rooms") + b"\x90"
+_NO_FLAGS: Final = WireFlags()
+_NO_MORE: Final = pack("except") + b"\x90" + pack("flags") + b"\x80"
 
 
 class Channels:
     """The names of the channels of one namespace."""
 
-    __slots__ = ("broadcast", "request", "response")
+    __slots__ = ("_rooms", "broadcast", "request", "response")
 
     def __init__(self, key: str, namespace: str) -> None:
         self.broadcast = f"{key}#{namespace}#".encode()
         self.request = f"{key}-request#{namespace}#".encode()
         self.response = f"{key}-response#{namespace}#".encode()
+        self._rooms: dict[str, bytes] = {}
 
     def room(self, room: Any) -> bytes:
         """Where a broadcast for this room alone goes."""
@@ -136,53 +120,23 @@ class Channels:
         if len(options.rooms) != 1:
             return self.broadcast
         (room,) = options.rooms
-        return self.room(room)
+        if type(room) is not str:
+            return self.room(room)
+        known = self._rooms.get(room)
+        if known is None:
+            if len(self._rooms) >= KEPT:
+                self._rooms.clear()
+            known = self._rooms[room] = self.room(room)
+        return known
 
 
 # ------------------------------------------------------------------------------------------------------------ outgoing
 
 
-def pack(value: Any) -> bytes:
-    """Plain values as MessagePack."""
-    try:
-        return _pack(value)
-    except (OverflowError, UnicodeEncodeError):
-        return _pack(within_javascript(value))
-
-
-def within_javascript(value: Any) -> Any:
-    """What JSON can carry and MessagePack cannot, as JavaScript would read it: large numbers, lone surrogates."""
-    if isinstance(value, list):
-        return [within_javascript(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, dict):
-        parts: Any = value.items()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        return {within_javascript(key): within_javascript(item) for key, item in parts}
-    if isinstance(value, str):
-        return value.encode(errors="replace").decode()
-    if isinstance(value, int) and not -(2**63) <= value < 2**64:
-        return float(value) if abs(value) < 2**1023 else None
-    return value
-
-
-def _options(options: BroadcastOptions) -> dict[str, Any]:
-    return {"rooms": list(options.rooms), "except": list(options.except_)}
-
-
-def _flags(message: ClusterMessage) -> dict[str, Any]:
-    flags: dict[str, Any] = {}
-    if message.options.volatile:
-        flags["volatile"] = True
-    if not message.compress:
-        flags["compress"] = False
-    if message.timeout is not None:
-        flags["timeout"] = int(message.timeout * 1000)
-    return flags
-
-
 def encode_broadcast(namespace: str, message: ClusterMessage) -> bytes:
     """A broadcast without acks."""
     packet = {"type": EVENT, "data": message.args, "nsp": namespace}
-    options, flags = _options(message.options), _flags(message)
+    options, flags = options_facts(message.options), flags_facts(message)
     if message.uid == EMITTER:  # which has its keys in another order
         return pack([EMITTER, packet, {"rooms": options["rooms"], "flags": flags, "except": options["except"]}])
     return pack([message.uid, packet, {**options, "flags": flags}])
@@ -199,16 +153,16 @@ def encode_request(namespace: str, message: ClusterMessage, json: JsonEncoder) -
     match message.kind:
         case Kind.BROADCAST:
             facts["packet"] = {"type": EVENT, "data": message.args, "nsp": namespace}
-            facts["opts"] = {**_options(message.options), "flags": _flags(message)}
+            facts["opts"] = {**options_facts(message.options), "flags": flags_facts(message)}
             return pack(facts)
         case Kind.SERVER_SIDE_EMIT:
             facts["data"] = message.args
         case Kind.DISCONNECT_SOCKETS:
-            facts |= {"opts": _options(message.options), "close": message.close}
+            facts |= {"opts": options_facts(message.options), "close": message.close}
         case Kind.SOCKETS_JOIN | Kind.SOCKETS_LEAVE:
-            facts |= {"opts": _options(message.options), "rooms": list(message.rooms)}
+            facts |= {"opts": options_facts(message.options), "rooms": list(message.rooms)}
         case Kind.FETCH_SOCKETS:
-            facts["opts"] = _options(message.options)
+            facts["opts"] = options_facts(message.options)
         case _:
             pass
     return json.encode(facts)
@@ -246,13 +200,14 @@ class BroadcastPacker:
         namespace: the namespace.
     """
 
-    __slots__ = ("_end", "_head", "_nsp", "_uid")
+    __slots__ = ("_end", "_head", "_nsp", "_rooms", "_uid")
 
     def __init__(self, uid: str, namespace: str) -> None:
         self._uid = uid
         self._nsp = namespace
-        self._head = b"\x93" + _pack(uid) + b"\x83" + _pack("type") + _pack(EVENT) + _pack("data")
-        self._end = _pack("nsp") + _pack(namespace)
+        self._head = b"\x93" + pack(uid) + b"\x83" + pack("type") + pack(EVENT) + pack("data")
+        self._end = pack("nsp") + pack(namespace)
+        self._rooms: dict[str, bytes] = {}
 
     def pack(self, args: list[Any], options: BroadcastOptions, compress: bool) -> bytes:
         """A broadcast without acks; the same bytes as those of `encode_broadcast`."""
@@ -261,53 +216,28 @@ class BroadcastPacker:
             return encode_broadcast(self._nsp, message)
         if options.rooms:
             (room,) = options.rooms
-            return b"".join((self._head, pack(args), self._end, _ONE_ROOM, _pack(room), _NO_MORE))
+            tail = self._rooms.get(room) if type(room) is str else None
+            return b"".join((self._head, pack(args), tail or self._after(room)))
         return b"".join((self._head, pack(args), self._end, _NO_ROOM, _NO_MORE))
+
+    def _after(self, room: Room) -> bytes:
+        """What follows the arguments if it is for one room."""
+        tail = b"".join((self._end, _ONE_ROOM, pack(room), _NO_MORE))
+        if type(room) is str:
+            if len(self._rooms) >= KEPT:
+                self._rooms.clear()
+            self._rooms[room] = tail
+        return tail
 
 
 # ------------------------------------------------------------------------------------------------------------ incoming
-
-
-def _checked(decode: Callable[[bytes], T], payload: bytes) -> T:
-    try:
-        return decode(payload)
-    except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
-        raise PacketError(f"not what servers send each other: {error}") from None
-
-
-def _decode(payload: bytes, json: msgspec.json.Decoder[T], packed: msgspec.msgpack.Decoder[T]) -> T:
-    if not payload.startswith(b"{"):
-        return _checked(packed.decode, payload)
-    try:
-        return json.decode(payload)
-    except (msgspec.MsgspecError, ValueError, RecursionError):  # perhaps only because of what JavaScript writes
-        return _checked(lambda text: msgspec.convert(loads(text), json.type), payload)
-
-
-def _rooms(rooms: Iterable[Any]) -> frozenset[Room]:
-    """Numbers of JavaScript that are whole are whole here; what is no room stays, and has no members."""
-    there: frozenset[Any] = frozenset(rooms)
-    if float in map(type, there):
-        there = frozenset(int(room) if type(room) is float and room.is_integer() else room for room in there)
-    return there
 
 
 def _event(packet: _Packet, namespace: str) -> list[Any]:
     data = packet.data
     if packet.nsp != namespace or packet.type not in (EVENT, BINARY_EVENT):
         raise PacketError("a packet for another namespace, or no event")
-    if not data or type(data[0]) not in _NAMES or data[0] in RESERVED_EVENTS:
-        raise PacketError("a packet without a name that events may have")
-    return data
-
-
-def _with_options(message: ClusterMessage, options: _Options) -> ClusterMessage:
-    flags = options.flags or _Flags()
-    message.options = BroadcastOptions(_rooms(options.rooms), _rooms(options.except_), bool(flags.volatile))
-    message.compress = flags.compress is not False
-    if flags.timeout is not None and flags.timeout >= 0:  # and not NaN
-        message.timeout = min(flags.timeout / 1000, _LONGEST)
-    return message
+    return as_event(data)
 
 
 def decode_broadcast(payload: bytes, namespace: str) -> ClusterMessage:
@@ -316,8 +246,15 @@ def decode_broadcast(payload: bytes, namespace: str) -> ClusterMessage:
     Raises:
         PacketError: it is none.
     """
-    uid, packet, options = _checked(_broadcast.decode, payload)
-    return _with_options(ClusterMessage(kind=Kind.BROADCAST, uid=uid, args=_event(packet, namespace)), options)
+    try:
+        uid, packet, options = _decode_broadcast(payload)
+    except UNREADABLE as error:
+        raise unreadable(error) from None
+    args, rooms = _event(packet, namespace), options.rooms
+    if len(rooms) == 1 and type(rooms[0]) is str and not options.except_ and options.flags == _NO_FLAGS:
+        one: Any = frozenset(rooms)  # as nearly always, so without detours
+        return ClusterMessage(kind=Kind.BROADCAST, uid=uid, args=args, options=BroadcastOptions(one))
+    return with_options(ClusterMessage(kind=Kind.BROADCAST, uid=uid, args=args), options)
 
 
 def decode_request(payload: bytes, namespace: str) -> ClusterMessage | None:
@@ -326,16 +263,16 @@ def decode_request(payload: bytes, namespace: str) -> ClusterMessage | None:
     Raises:
         PacketError: it is none.
     """
-    request = _decode(payload, _json_request, _request)
+    request = decode_either(payload, _json_request, _request)
     kind = _REQUESTS.get(request.type)
     if kind is None:
         return None
     message = ClusterMessage(kind=kind, uid=request.uid, request=request.request_id, close=bool(request.close))
-    message.rooms = tuple(_rooms(request.rooms or ()))
+    message.rooms = tuple(as_rooms(request.rooms or ()))
     if kind is Kind.SOCKET_IDS:  # the oldest of the forms, where `rooms` tells whom
         message.options = BroadcastOptions(frozenset(message.rooms))
     elif request.opts is not None:
-        _with_options(message, request.opts)
+        with_options(message, request.opts)
     elif kind in (Kind.SOCKETS_JOIN, Kind.SOCKETS_LEAVE, Kind.DISCONNECT_SOCKETS):
         _name_one(message, request)
     if kind is Kind.BROADCAST:
@@ -356,7 +293,7 @@ def _name_one(message: ClusterMessage, request: _Request) -> None:
     if request.sid is None:
         raise PacketError("a command for nobody")
     message.options = BroadcastOptions(frozenset((request.sid,)))
-    message.rooms = tuple(_rooms((request.room,))) if request.room is not None else ()
+    message.rooms = tuple(as_rooms((request.room,))) if request.room is not None else ()
 
 
 def decode_answer(payload: bytes, namespace: str) -> ClusterMessage | None:
@@ -365,10 +302,10 @@ def decode_answer(payload: bytes, namespace: str) -> ClusterMessage | None:
     Raises:
         PacketError: it is none.
     """
-    answer = _decode(payload, _json_response, _response)
+    answer = decode_either(payload, _json_response, _response)
     message = ClusterMessage(kind=Kind.DONE, uid=answer.uid, request=answer.request_id)
     if answer.type == _COUNT:
-        if not 0 <= answer.client_count <= _MOST:
+        if not 0 <= answer.client_count <= MOST_CLIENTS:
             raise PacketError("more clients than a server can have")
         message.kind, message.count = Kind.BROADCAST_CLIENT_COUNT, answer.client_count
     elif answer.type == _ACK:
@@ -377,9 +314,9 @@ def decode_answer(payload: bytes, namespace: str) -> ClusterMessage | None:
         message.kind, message.value = Kind.SERVER_SIDE_EMIT_RESPONSE, answer.data
     elif answer.sockets is not None:
         message.kind = Kind.FETCH_SOCKETS_RESPONSE
-        message.sockets = _checked(lambda _: msgspec.convert(answer.sockets, list[SocketFacts]), payload)
+        message.sockets = checked(lambda _: msgspec.convert(answer.sockets, list[SocketFacts]), payload)
     elif answer.rooms is not None:
-        message.kind, message.rooms = Kind.ALL_ROOMS_RESPONSE, tuple(_rooms(answer.rooms))
+        message.kind, message.rooms = Kind.ALL_ROOMS_RESPONSE, tuple(as_rooms(answer.rooms))
     else:
         return None
     return message

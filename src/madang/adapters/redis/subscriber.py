@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, Final
 
-from .redis_connection import BROKEN, RedisConnection, RedisConnector, ReplyError, backoff, command
+from .connection import BROKEN, RedisConnection, RedisConnector, ReplyError, backoff, command
 
 logger = logging.getLogger("madang.adapters")
 
@@ -28,11 +30,27 @@ class Subscriber:
     Args:
         connector: makes connections. One that says nothing for its timeout, not even to a PING, is given up.
         missed: called with a time, in seconds since 1970, and why.
+        sharded: whether the channels are those of sharded pub/sub.
+        batch: channels in one command; one where Redis is a Redis Cluster, and they are sharded.
+
+    Attributes:
+        broken: called when the connection has broken, or was not to be had.
+        taken: called with a channel that Redis has ended the subscription to, since another node has it now.
+        moved: whether an error that Redis answers with says that a channel is elsewhere, and somebody cares for that.
+        gone_since: when the connection broke, and why; None if all that was missed since then has been told.
     """
 
-    def __init__(self, connector: RedisConnector, missed: Callable[[float, str], None]) -> None:
+    def __init__(
+        self, connector: RedisConnector, missed: Callable[[float, str], None], sharded: bool = False, batch: int = BATCH
+    ) -> None:
         self._connector = connector
         self._missed = missed
+        self._s = b"S" if sharded else b""
+        self._batch = batch
+        self._leaving: Counter[bytes] = Counter()
+        self.broken: Callable[[], None] | None = None
+        self.taken: Callable[[bytes], None] | None = None
+        self.moved: Callable[[ReplyError], bool] | None = None
         self._handlers: dict[bytes, Handler] = {}
         self._patterns: dict[bytes, PatternHandler] = {}
         self._subscribed: set[bytes] = set()
@@ -44,9 +62,10 @@ class Subscriber:
         self._heard = False
         self._level = logging.WARNING
         self._task: asyncio.Task[None] | None = None
-        self._gone_since: tuple[float, str] | None = None
-        self.connected = False
-        self.unwanted = 0
+        self.gone_since: tuple[float, str] | None = None
+        self._connection: RedisConnection | None = None
+        self.connected: bool = False
+        self.unwanted: int = 0
 
     # what namespaces call
 
@@ -66,18 +85,44 @@ class Subscriber:
         self._patterns.pop(channel, None)
         self._change(channel)
 
+    def has(self, channel: bytes) -> bool:
+        """Whether it is subscribed to, as far as Redis has not said that it is elsewhere."""
+        return channel in self._subscribed
+
+    def holds(self, channel: bytes) -> bool:
+        """The same, over a connection that works."""
+        return self.connected and channel in self._subscribed
+
+    def drop(self, channel: bytes) -> None:
+        """Redis has refused it."""
+        self._subscribed.discard(channel)
+
+    def forget(self, channel: bytes) -> None:
+        """Another node has the channel: there is nothing to tell this one."""
+        self._handlers.pop(channel, None)
+        self._patterns.pop(channel, None)
+        self._subscribed.discard(channel)
+        self._dirty.discard(channel)
+
+    def __len__(self) -> int:
+        return len(self._handlers) + len(self._patterns)
+
     def _change(self, channel: bytes) -> None:
         self._dirty.add(channel)
         if self._changed is not None:
             self._changed.set()
 
-    async def settled(self) -> None:
-        """Wait until Redis has confirmed all that was asked for till now."""
+    def confirmation(self) -> asyncio.Future[None]:
+        """Done when Redis has confirmed all that was asked for till now; cancelled if it is closed before."""
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiting)
         if self._changed is not None:
             self._changed.set()
-        await waiting
+        return waiting
+
+    async def settled(self) -> None:
+        """Wait until Redis has confirmed all that was asked for till now."""
+        await self.confirmation()
 
     def start(self) -> None:
         """Begin to listen, in the running loop."""
@@ -91,10 +136,11 @@ class Subscriber:
         if task is not None:
             task.cancel()
             await asyncio.wait((task,))
-        self._gone_since = None
-        for waiting in self._waiting:
+        self.gone_since = None
+        for waiting in (*self._waiting, *chain.from_iterable(self._marked.values())):
             waiting.cancel()
         self._waiting.clear()
+        self._marked.clear()
 
     # the connection
 
@@ -103,7 +149,7 @@ class Subscriber:
         while True:
             connection: RedisConnection | None = None
             try:
-                connection = await self._connector.connect(self._take)
+                connection = self._connection = await self._connector.connect(self._take)
                 await self._keep(connection)
             except BROKEN as error:
                 if self.connected:
@@ -111,18 +157,27 @@ class Subscriber:
                 self._broken(error)
             finally:
                 self.connected = False
+                self._connection = None
                 self._subscribed.clear()
+                self._leaving.clear()
                 if connection is not None:
                     await connection.close()
             await asyncio.sleep(next(delays))
 
+    def renew(self, reason: str) -> None:
+        """Leave the connection, and make another one."""
+        if self._connection is not None:
+            self._connection.fail(ConnectionError(reason))
+
     def _broken(self, error: BaseException) -> None:
         reason = f"the connection to Redis broke: {str(error) or repr(error)}"
-        if self.connected and self._gone_since is None:
-            self._gone_since = (time.time(), reason)
+        if self.connected and self.gone_since is None:
+            self.gone_since = (time.time(), reason)
         for marked in self._marked.values():
             self._waiting += marked
         self._marked.clear()
+        if self.broken is not None:
+            self.broken()
         logger.log(self._level, "%s; messages of other servers may be missed", reason)
         self._level = logging.DEBUG  # one word for each time that Redis goes away
 
@@ -157,18 +212,24 @@ class Subscriber:
     def _changes(self) -> bytes:
         """The commands that make the subscriptions what is wanted."""
         dirty, self._dirty = self._dirty, set()
-        lists: dict[bytes, list[bytes]] = {b"SUBSCRIBE": [], b"PSUBSCRIBE": [], b"UNSUBSCRIBE": [], b"PUNSUBSCRIBE": []}
+        normal = {True: self._s + b"SUBSCRIBE", False: self._s + b"UNSUBSCRIBE"}
+        patterns = {True: b"PSUBSCRIBE", False: b"PUNSUBSCRIBE"}
+        lists: dict[bytes, list[bytes]] = {name: [] for name in (*normal.values(), *patterns.values())}
         for channel in dirty:
             pattern = channel.endswith(b"*")  # no channel of ours does
             wanted = channel in (self._patterns if pattern else self._handlers)
             if wanted == (channel in self._subscribed):
                 continue
-            (self._subscribed.add if wanted else self._subscribed.discard)(channel)
-            lists[(b"P" if pattern else b"") + (b"SUBSCRIBE" if wanted else b"UNSUBSCRIBE")].append(channel)
+            if wanted:
+                self._subscribed.add(channel)
+            else:
+                self._subscribed.discard(channel)
+                self._leaving[channel] += 1
+            lists[(patterns if pattern else normal)[wanted]].append(channel)
         return b"".join(
-            command(name, *channels[start : start + BATCH])
+            command(name, *channels[start : start + self._batch])
             for name, channels in lists.items()
-            for start in range(0, len(channels), BATCH)
+            for start in range(0, len(channels), self._batch)
         )
 
     def _mark(self) -> bytes:
@@ -184,7 +245,7 @@ class Subscriber:
         self._heard = True
         parts: Any = reply if type(reply) is list else (None, reply)  # pyright: ignore[reportUnknownVariableType]
         kind = parts[0]
-        if kind == b"message":
+        if kind == b"message" or kind == b"smessage":
             handler = self._handlers.get(parts[1])
             if handler is not None:
                 handler(parts[2])
@@ -196,10 +257,22 @@ class Subscriber:
                 on_pattern(parts[2], parts[3])
             else:
                 self.unwanted += 1
+        elif kind == b"sunsubscribe" or kind == b"unsubscribe" or kind == b"punsubscribe":
+            self._left(parts[1])
         elif isinstance(reply, ReplyError):
-            raise reply
+            if self.moved is None or not self.moved(reply):
+                raise _explained(reply)
         elif kind is None or kind == b"pong":
             self._confirmed(parts[1])
+
+    def _left(self, channel: bytes) -> None:
+        """A subscription has ended, because that was asked for or because the channel is on another node now."""
+        if self._leaving[channel] > 1:
+            self._leaving[channel] -= 1
+        elif not self._leaving.pop(channel, 0) and channel in self._subscribed:
+            self._subscribed.discard(channel)
+            if self.taken is not None:
+                self.taken(channel)
 
     def _confirmed(self, mark: bytes) -> None:
         marked = self._marked.pop(mark, None)
@@ -208,10 +281,17 @@ class Subscriber:
         if not self.connected:
             self.connected = True
             self._level = logging.WARNING
-            gone, self._gone_since = self._gone_since, None
+            gone, self.gone_since = self.gone_since, None
             logger.debug("subscribed to %d channels", len(self._subscribed))
             if gone is not None:
                 self._missed(*gone)
         for waiting in marked:
             if not waiting.done():
                 waiting.set_result(None)
+
+
+def _explained(reply: ReplyError) -> Exception:
+    """An error of Redis, with what it means."""
+    if str(reply).partition(" ")[0] in ("MOVED", "CROSSSLOT"):
+        return ConnectionError(f"it is a node of a Redis Cluster, and its URL must say so (redis+cluster://): {reply}")
+    return reply

@@ -1,0 +1,1 @@
+"""The cluster over NATS, in a way of our own: Node has none."""

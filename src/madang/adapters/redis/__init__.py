@@ -1,0 +1,1 @@
+"""The cluster over Redis, in the ways in which Node's servers use it."""
