@@ -2,7 +2,9 @@
 
 * ``native``: the app's own host (``await app.start(port=0)``);
 * ``uvicorn``: a plain ``uvicorn.Server`` with its default WebSocket implementation;
-* ``hypercorn``: a plain hypercorn worker.
+* ``hypercorn``: a plain hypercorn worker;
+* ``granian``: granian's embedded server, whose network runs in threads of its own;
+* ``daphne``: what daphne puts together, on Twisted in the running loop. It knows no lifespan.
 
 ``listening`` does it in the running loop, for tests that look at both sides of the wire. ``ServerProcess`` does it in a
 process of its own, for tests that only know the wire; the programs it starts end with ``main(app)`` of this module.
@@ -14,6 +16,7 @@ import argparse
 import asyncio
 import logging
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -29,8 +32,9 @@ import hypercorn
 import uvicorn
 from hypercorn.asyncio import serve as hypercorn_serve
 
-Host = Literal["native", "uvicorn", "hypercorn"]
+Host = Literal["native", "uvicorn", "hypercorn", "granian", "daphne"]
 HOSTS: Final[tuple[Host, ...]] = ("native", "uvicorn", "hypercorn")
+ALL_HOSTS: Final[tuple[Host, ...]] = (*HOSTS, "granian", "daphne")
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 ADDRESS: Final = "127.0.0.1"
@@ -49,7 +53,8 @@ async def listening(app: Any, host: Host = "native", *, port: int = 0) -> AsyncI
     What the host or the loop logs as an error meanwhile fails the block: an exception that got as far as that is a bug,
     whatever the client has seen.
     """
-    hosted = {"native": _native, "uvicorn": _uvicorn, "hypercorn": _hypercorn}[host]
+    hosts = {"uvicorn": _uvicorn, "hypercorn": _hypercorn, "granian": _granian, "daphne": _daphne}
+    hosted = hosts.get(host, _native)
     errors = _Errors()
     try:
         async with hosted(app, port) as bound:
@@ -65,7 +70,7 @@ async def listening(app: Any, host: Host = "native", *, port: int = 0) -> AsyncI
 class _Errors(logging.Handler):
     """Collects what is logged as an error by those who call the app."""
 
-    LOGGERS: Final = ("asyncio", "uvicorn.error", "hypercorn.error")
+    LOGGERS: Final = ("asyncio", "uvicorn.error", "hypercorn.error", "_granian", "daphne")
     #: what uvicorn says of each WebSocket that an app refuses with an answer of its own
     HARMLESS: Final = "ASGI callable returned without completing handshake."
 
@@ -173,6 +178,90 @@ async def _hypercorn(app: Any, port: int) -> AsyncIterator[int]:
             await task
 
 
+@asynccontextmanager
+async def _granian(app: Any, port: int) -> AsyncIterator[int]:
+    from granian.server.embed import Server
+
+    port = port or free_port()
+    server = Server(app, address=ADDRESS, port=port, interface="asgi", log_enabled=False)  # type: ignore[arg-type]
+    task = asyncio.create_task(server.serve(), name="granian")
+    try:
+        await _first(_answers(port), task)
+        yield port
+    finally:
+        server.stop()
+        await task
+
+
+def free_port() -> int:
+    """A port that nobody listens on; below those that outgoing connections get, so that none takes it meanwhile."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((ADDRESS, port))
+            return port
+
+
+async def _answers(port: int) -> None:
+    """Wait until somebody listens."""
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(ADDRESS, port)
+        except OSError:
+            await asyncio.sleep(0.01)
+        else:
+            writer.close()
+            return
+
+
+@asynccontextmanager
+async def _daphne(app: Any, port: int) -> AsyncIterator[int]:
+    daphne, reactor = _twisted(asyncio.get_running_loop())
+    server = daphne.Server(app, endpoints=["listened to below"])
+    server.connections = {}
+    factory = server.http_factory = daphne.HTTPFactory(server)
+    server.ws_factory = daphne.WebSocketFactory(server, server="daphne")
+    server.ws_factory.setProtocolOptions(
+        autoPingTimeout=server.ping_timeout,
+        allowNullOrigin=True,
+        openHandshakeTimeout=server.websocket_handshake_timeout,
+        maxMessagePayloadSize=server.websocket_max_message_size,
+        maxFramePayloadSize=server.websocket_max_frame_size,
+    )
+    server.application_checker()
+    listener = reactor.listenTCP(port, factory, interface=ADDRESS)
+    try:
+        yield listener.getHost().port
+    finally:
+        await _future(listener.stopListening())
+        for protocol, details in list(server.connections.items()):
+            if (running := details.get("application_instance")) is not None:
+                running.cancel()
+            if protocol.transport is not None:
+                protocol.transport.abortConnection()
+        for _ in range(10):  # turns of the loop: the reactor closes what was aborted in a later one
+            await asyncio.sleep(0)
+        for call in reactor.getDelayedCalls():
+            call.cancel()
+
+
+def _twisted(loop: asyncio.AbstractEventLoop) -> tuple[Any, Any]:
+    """Daphne's server and the one reactor of this process, which goes on in this loop."""
+    import daphne.server as daphne
+    from twisted.internet import reactor
+
+    running: Any = reactor
+    daphne.twisted_loop.close()  # type: ignore[attr-defined]
+    running._asyncioEventloop, running._scheduledAt = loop, None
+    if not running.running:
+        running.startRunning(installSignalHandlers=False)
+    return daphne, running
+
+
+def _future(deferred: Any) -> asyncio.Future[Any]:
+    return cast("asyncio.Future[Any]", deferred.asFuture(asyncio.get_running_loop()))
+
+
 def _bound(port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -219,7 +308,7 @@ async def _until_signalled(app: Any, host: Host, port: int) -> None:
 def arguments(description: str) -> argparse.ArgumentParser:
     """The options that every program started by ``ServerProcess`` has; it may add its own."""
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--host", choices=HOSTS, default="native", help="what to be hosted by")
+    parser.add_argument("--host", choices=ALL_HOSTS, default="native", help="what to be hosted by")
     parser.add_argument("--port", type=int, default=3000, help="port to listen on; 0 takes a free one")
     return parser
 

@@ -42,6 +42,7 @@ from .errors import (
     EventError,
     EventInvalid,
     HandlerError,
+    HandlerFailed,
     HandshakeError,
     MadangError,
     OptionError,
@@ -53,25 +54,50 @@ from .errors import (
     UsageError,
     WaitTimeout,
 )
-from .events import Ack, Event
+from .events import Ack, Replies, Reply, ReplyStream
 from .hosting import ASGIApp, install
-from .protocol.parser import Parser
-from .server import BroadcastOperator, Handshake, Namespace, RemoteSocket, Server, Socket
+from .protocol.encoded import Encoded
+from .protocol.event import ClientEvent, ClusterEvent, Event, EventMap, ServerEvent, TypedEvent
+from .protocol.msgpack import MsgpackParser
+from .protocol.parser import Packet, Parser
+from .server import (
+    BroadcastOperator,
+    Handshake,
+    Namespace,
+    Presence,
+    PresenceDiff,
+    PresentUser,
+    RemoteSocket,
+    Server,
+    Socket,
+)
 
 if TYPE_CHECKING:
     from .adapters.emitter import Emitter as Emitter
     from .adapters.emitter import SyncEmitter as SyncEmitter
-    from .adapters.redis_pubsub import RedisAdapter as RedisAdapter
+    from .adapters.nats.subjects import NatsAdapter as NatsAdapter
+    from .adapters.postgres.listen_notify import PostgresAdapter as PostgresAdapter
+    from .adapters.redis.pubsub import RedisAdapter as RedisAdapter
+    from .adapters.redis.sharded import ShardedRedisAdapter as ShardedRedisAdapter
+    from .adapters.redis.streams import RedisStreamsAdapter as RedisStreamsAdapter
 
 install()
 
-_WITH_REDIS = {"Emitter": "emitter", "SyncEmitter": "emitter", "RedisAdapter": "redis_pubsub"}
+WITH_BROKERS = {
+    "Emitter": "emitter",
+    "SyncEmitter": "emitter",
+    "RedisAdapter": "redis.pubsub",
+    "PostgresAdapter": "postgres.listen_notify",
+    "NatsAdapter": "nats.subjects",
+    "RedisStreamsAdapter": "redis.streams",
+    "ShardedRedisAdapter": "redis.sharded",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """What needs redis-py is imported when it is used."""
-    if name in _WITH_REDIS:
-        return getattr(import_module(f".adapters.{_WITH_REDIS[name]}", __name__), name)
+    """What needs a driver is imported when it is used."""
+    if name in WITH_BROKERS:
+        return getattr(import_module(f".adapters.{WITH_BROKERS[name]}", __name__), name)
     raise AttributeError(f"module 'madang' has no attribute {name!r}")
 
 
@@ -89,41 +115,56 @@ __all__ = [
     "BroadcastOperator",
     "BufferFull",
     "Client",
+    "ClientEvent",
     "ClientSocket",
+    "ClusterEvent",
     "ConnectError",
     "ConnectionFailed",
     "CookieOptions",
     "CorsOptions",
     "EncodeError",
+    "Encoded",
     "Engine",
     "Event",
     "EventError",
     "EventInvalid",
+    "EventMap",
     "EventStream",
     "Found",
     "HandlerError",
+    "HandlerFailed",
     "Handshake",
     "HandshakeError",
     "MadangError",
     "Manager",
     "MemoryAdapter",
+    "MsgpackParser",
     "Namespace",
     "OptionError",
+    "Packet",
     "PacketError",
     "Parser",
     "PayloadTooLarge",
+    "Presence",
+    "PresenceDiff",
+    "PresentUser",
     "ProtocolError",
     "Received",
     "RemoteSocket",
+    "Replies",
+    "Reply",
+    "ReplyStream",
     "Request",
     "ReservedEventName",
     "Server",
+    "ServerEvent",
     "Session",
     "Socket",
     "SocketClosed",
     "SyncClient",
     "SyncEventStream",
     "SyncSocket",
+    "TypedEvent",
     "UsageError",
     "WaitTimeout",
     "connect",

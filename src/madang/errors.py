@@ -20,7 +20,8 @@
     ├── BufferFull
     ├── AdapterUnavailable
     ├── ConnectionFailed
-    └── SocketClosed
+    ├── SocketClosed
+    └── HandlerFailed
 
 `UsageError` is the caller's fault and is raised at once, where the mistake is made. `ProtocolError` is the peer's
 fault: it never reaches a handler, and says what to answer. The others travel between handlers and clients.
@@ -174,11 +175,21 @@ class AckTimeout(MadangError, TimeoutError):
 
     Attributes:
         responses: for a broadcast, the answers that did come; else empty.
+        missing: for a broadcast, how many did not answer; else 0.
+        missing_ids: the ids of the sockets among them that are on this server.
     """
 
-    def __init__(self, message: str = "operation has timed out", responses: list[Any] | None = None) -> None:
+    def __init__(
+        self,
+        message: str = "operation has timed out",
+        responses: list[Any] | None = None,
+        missing: int = 0,
+        missing_ids: frozenset[str] = frozenset(),
+    ) -> None:
         super().__init__(message)
         self.responses: list[Any] = responses if responses is not None else []
+        self.missing = missing
+        self.missing_ids = missing_ids
 
 
 class WaitTimeout(MadangError, TimeoutError):
@@ -245,3 +256,15 @@ class SocketClosed(MadangError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"socket has been disconnected ({reason})")
         self.reason = reason
+
+
+class HandlerFailed(MadangError, AssertionError):
+    """Raised by `madang.testing`: handlers have failed in a test. It is raised from the first of their exceptions.
+
+    Attributes:
+        errors: what they have raised, in order.
+    """
+
+    def __init__(self, message: str, errors: list[BaseException]) -> None:
+        super().__init__(message)
+        self.errors = errors

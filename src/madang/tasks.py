@@ -71,6 +71,15 @@ class Tasks:
         for task in tuple(self._running):
             task.cancel("its owner is closing")
 
+    async def ended(self) -> None:
+        """Wait for all of them, and for those that they start meanwhile."""
+        while pending := self._others():
+            await asyncio.wait(pending)
+
+    def running(self) -> list[Any]:
+        """The coroutines that wait, as they were started."""
+        return [_started_as(task.get_coro()) for task in self._others()]
+
     async def finish(self, timeout: float) -> None:
         """Wait for all of them, for `timeout` seconds; then cancel what is left and wait for that."""
         loop = asyncio.get_running_loop()
@@ -87,13 +96,18 @@ class Tasks:
         return {task for task in self._running if task is not current}
 
 
+def _started_as(coroutine: Any) -> Any:
+    """The coroutine that a task was made for: `_Resumed` and `_Parked` go on with another."""
+    return getattr(coroutine, "coroutine", coroutine)
+
+
 class _Resumed(Coroutine[Any, Any, Any]):
     """A coroutine whose first step has been run, as a task is to go on with it."""
 
-    __slots__ = ("_coroutine", "_waits_for")
+    __slots__ = ("_waits_for", "coroutine")
 
     def __init__(self, coroutine: Coro, waits_for: Any) -> None:
-        self._coroutine = coroutine
+        self.coroutine = coroutine
         self._waits_for = waits_for
 
     def send(self, value: Any) -> Any:
@@ -101,16 +115,16 @@ class _Resumed(Coroutine[Any, Any, Any]):
         if self._waits_for is not None:
             waits_for, self._waits_for = self._waits_for, None
             return waits_for
-        return self._coroutine.send(value)
+        return self.coroutine.send(value)
 
     def throw(self, *error: Any) -> Any:
         """The task's next step after what it waited for failed, or after it was cancelled."""
         self._waits_for = None
-        return self._coroutine.throw(*error)
+        return self.coroutine.throw(*error)
 
     def close(self) -> None:
         """The task is dropped."""
-        self._coroutine.close()
+        self.coroutine.close()
 
     def __await__(self) -> Generator[Any, Any, Any]:
         raise NotImplementedError

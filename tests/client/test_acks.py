@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import madang
-from madang import AckTimeout, SocketClosed
+from madang import AckTimeout, SocketClosed, testing
 from tests.client.tools import SOON, Heard, until
 
 NEVER = 99
@@ -328,10 +328,11 @@ async def test_the_queue_goes_on_with_the_next_connection(anyhow, backend):
 @pytest.mark.feature("W10", "W12")
 async def test_the_queue_waits_for_the_connection(anyhow, backend):
     """Before there is a connection no try is counted."""
-    client = anyhow(auto_connect=False, retries=1, ack_timeout=0.05)
-    answer = client.emit_with_ack("echo", 1)
-    client.emit("echo", 2)
-    await asyncio.sleep(0.12)
+    client = anyhow(auto_connect=False, retries=1, ack_timeout=SOON)
+    with testing.clock(over_io=True) as clock:
+        answer = client.emit_with_ack("echo", 1)
+        client.emit("echo", 2)
+        await clock.advance(60 * SOON)
     assert not answer.done()
     await client.connect()
     assert await answer == 1

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 import madang
+from madang.testing import clock, connect
 from tests.client.tools import BOTH, POLLING, QUICK, SOON, WEBSOCKET, Heard, echo_server, gated, page, until
 from tests.hosts import listening
 
-SLOW_BACK = {"reconnection_delay": 0.05, "reconnection_delay_max": 0.05}
+SLOW_BACK: Final[dict[str, Any]] = {"reconnection_delay": 2, "reconnection_delay_max": 2}
 
 
 def client_of(url: str, **options: Any) -> madang.Client:
@@ -30,52 +31,48 @@ async def test_connect_when_the_connection_is_lost(wait: bool):
     io = echo_server()
     joined = Heard()
     io.on("connection", lambda socket: joined(socket.id))
-    async with listening(io) as url, asyncio.timeout(SOON):
-        client = client_of(url, **SLOW_BACK)
-        back = Heard()
+    with clock() as now:
+        async with connect(io, **SLOW_BACK) as client:
+            back = Heard()
 
-        @client.on("disconnect")
-        async def gone(reason: str) -> None:
-            assert client.active
-            if wait:
-                await client.connected
-            else:
-                await client.connect()
-            back(client.id)
+            @client.on("disconnect")
+            async def gone(reason: str) -> None:
+                assert client.active
+                if wait:
+                    await client.connected
+                else:
+                    await client.connect()
+                back(client.id)
 
-        await client.connected
-        for round_ in range(1, 4):
-            cut(io)
-            await back.count(round_)
-            await asyncio.sleep(0.1)  # as long as a second attempt would take
-            assert io.engine.clients_count == 1
-            assert len(joined.all) == round_ + 1
-        client.off("disconnect")
-        await client.close()
-        await until(lambda: io.engine.clients_count == 0)
+            for round_ in range(1, 4):
+                cut(io)
+                await back.count(round_)
+                await now.advance(60)  # a second attempt would have come long ago
+                assert io.engine.clients_count == 1
+                assert len(joined.all) == round_ + 1
+            client.off("disconnect")
+        assert io.engine.clients_count == 0
 
 
 async def test_leave_and_come_back_when_the_connection_is_lost():
     """Leaving and coming back in the handler of ``disconnect`` is one new connection as well."""
     io = echo_server()
-    async with listening(io) as url, asyncio.timeout(SOON):
-        client = client_of(url, **SLOW_BACK)
-        left = Heard()
-        await client.connected
+    with clock() as now:
+        async with connect(io, **SLOW_BACK) as client:
+            left = Heard()
 
-        @client.once("disconnect")
-        def gone(reason: str) -> None:
-            client.disconnect()
-            client.connect()
-            left(reason)
+            @client.once("disconnect")
+            def gone(reason: str) -> None:
+                client.disconnect()
+                client.connect()
+                left(reason)
 
-        cut(io)
-        await left.count(1)
-        await client.connected
-        assert await client.emit_with_ack("ask", 1) == 1
-        await asyncio.sleep(0.1)
-        assert io.engine.clients_count == 1
-        await client.close()
+            cut(io)
+            await left.count(1)
+            await client.connected
+            assert await client.call("ask", 1) == 1
+            await now.advance(60)
+            assert io.engine.clients_count == 1
 
 
 async def test_the_state_while_it_is_told():

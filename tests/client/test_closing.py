@@ -86,9 +86,10 @@ def _never(asked: Asked) -> Any:
 SYNC = """
 import sys, madang
 with madang.SyncClient(sys.argv[1], transports=sys.argv[2].split(",")) as client:
-    client.emit("here", client.id)
+    events = client.events()
     try:
-        for event in client.events():
+        client.emit("here", client.id)
+        for event in events:
             pass
     finally:
         print("cleaned up", flush=True)
@@ -98,9 +99,10 @@ ASYNC = """
 import asyncio, sys, madang
 async def main():
     async with madang.connect(sys.argv[1], transports=sys.argv[2].split(",")) as client:
-        client.emit("here", client.id)
+        events = client.events()
         try:
-            async for event in client.events():
+            client.emit("here", client.id)
+            async for event in events:
                 pass
         finally:
             print("cleaned up", flush=True)

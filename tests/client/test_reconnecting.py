@@ -11,6 +11,7 @@ import pytest
 import madang
 from madang.client.backoff import Backoff
 from madang.client.reconnect import Manager
+from madang.testing import clock, connect
 from tests.client.tools import (
     BOTH,
     HANG,
@@ -502,10 +503,12 @@ async def test_the_wait_for_a_namespace_has_a_timeout():
     """Who waits for a namespace that the server never answers for waits for `timeout`; the rest goes on."""
     io = echo_server()
     io.of("/slow").use(lambda socket: asyncio.sleep(60))
-    async with listening(io) as url, joined(url, transports=WEBSOCKET, timeout=0.1) as client:
-        with pytest.raises(madang.ConnectionFailed, match="timeout"):
-            await client.of("/slow").connected
-        assert await client.emit_with_ack("ask", 1, timeout=SOON) == 1
+    with clock() as now:
+        async with connect(io) as client:
+            with pytest.raises(madang.ConnectionFailed, match="timeout"):
+                await client.of("/slow").connected
+            assert now.time() == pytest.approx(20)
+            assert await client.call("ask", 1) == 1
 
 
 @pytest.mark.feature("V24")

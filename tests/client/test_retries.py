@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import madang
+from madang.testing import clock, connect
 from tests.client.tools import QUICK, SOON, WEBSOCKET, Heard, echo_server, until
 from tests.hosts import listening
 
@@ -118,13 +119,15 @@ async def test_one_that_is_given_up_is_told(caplog: pytest.LogCaptureFixture):
     """An event of `emit` that is given up is told to `on_error`; one that a close has dropped is not."""
     server = Server()
     server.silent = True
-    async with listening(server.io) as url, asyncio.timeout(SOON):
-        client = client_of(url, retries=1, ack_timeout=0.05)
+    with clock() as now:
+        client = await connect(server.io, retries=1, failures="collect")
         errors = Heard()
         client.on_error(lambda error, socket, event: errors(type(error), event))
-        await client.connected
         client.emit("note", 1)
-        assert await errors.count(1) == [(madang.AckTimeout, "note")]
+        await now.advance(119)
+        assert errors.all == []
+        await now.advance(2)  # two tries of `ack_timeout` are over
+        assert errors.all == [(madang.AckTimeout, "note")]
         caplog.clear()
         for number in range(10):
             client.emit("note", number)

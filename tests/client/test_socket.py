@@ -854,7 +854,7 @@ async def test_compress(make_client, compress):
 # -------------------------------------------------------------------------------------------------------- own parsers
 
 
-class JsonParser:
+class JsonParser(madang.Parser):
     """Each packet as a JSON object, without attachments; as the parser of tests/js/client_server.mjs."""
 
     @staticmethod
@@ -887,7 +887,7 @@ class JsonParser:
         return packet.args
 
 
-@pytest.mark.feature("V44")
+@pytest.mark.feature("V44", "R3")
 @pytest.mark.parametrize("server", ["node", "madang"])
 async def test_parser(request, own, server):
     """A parser of one's own serves events, acks and namespaces, if the server has the same."""

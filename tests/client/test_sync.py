@@ -265,14 +265,14 @@ async def test_closing_from_many_threads():
                 try:
                     client.emit_with_ack("ask", 1, timeout=0.5)
                 except madang.MadangError:
-                    time.sleep(NO_TIME)
+                    stop.wait(NO_TIME)
 
         def toggling() -> None:
             for _ in range(15):
                 try:
                     client.connect()
                 except madang.MadangError:
-                    time.sleep(NO_TIME)
+                    stop.wait(NO_TIME)
                 client.close()
 
         with ThreadPoolExecutor(5) as pool:
@@ -504,12 +504,13 @@ async def test_a_program_that_does_not_close():
     io.on("note", lambda socket, what: heard(what))
     io.on("disconnect", lambda socket, reason: heard(reason))
     code = """
+said = threading.Event()
 client = madang.SyncClient(url, transports=ws)
-client.on("said", lambda: time.sleep(600))
+client.on("said", lambda: (said.set(), time.sleep(600)))
 client.connect()
 client.emit_with_ack("ask", 1)
 client.emit("say")
-client.wait_for("said")
+said.wait()
 client.emit("note", "last")
 """
     async with listening(io) as url:
@@ -526,8 +527,9 @@ async def test_a_client_that_is_forgotten():
         def stream() -> Any:
             client = client_of(url)
             client.connect()
+            events = client.events("said")
             client.emit("say", 1)
-            return client.events("said"), client.of("/")
+            return events, client.of("/")
 
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -581,3 +583,11 @@ def test_signals_are_left_alone():
     client = client_of("http://localhost:1")
     client.close()
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.feature("X4")
+def test_the_same_names():
+    """Whatever the blocking client can do has the name that it has in the other one."""
+    client = madang.Client("http://localhost:1", auto_connect=False)
+    names = {name for name in dir(madang.SyncClient) if not name.startswith("_")}
+    assert {name for name in names if not hasattr(client, name)} == {"on_manager"}

@@ -316,6 +316,19 @@ class TestGate:
             assert (await refused_upgrade(server.url, address(ENGINE, "websocket"))).status_code == 400
             assert server.events == ["3 Bad request ID_GENERATION_ERROR"] * 2
 
+    @pytest.mark.feature("A22")
+    @pytest.mark.parametrize("wanted", ["mine", "", "a b", 'a"b', 7, None])
+    async def test_unusable_session_ids(self, engine: Serving, wanted: Any) -> None:
+        """A chosen id that is no safe text, or that a session has, refuses the handshake; the session stays."""
+        chosen: list[Any] = ["mine", wanted, wanted]
+
+        async with engine(generate_id=lambda request: chosen.pop(0)) as server, browser(server.url) as http:
+            client = await Polling.open(http)
+            assert refusal(await http.get(address(ENGINE, "polling"))) == (400, 3)
+            assert (await refused_upgrade(server.url, address(ENGINE, "websocket"))).status_code == 400
+            assert server.events == ["3 Bad request ID_GENERATION_ERROR"] * 2
+            await polls(client)
+
     @pytest.mark.feature("C9")
     async def test_the_server_hears_of_refusals(self, engine: Serving) -> None:
         """Each refused request is told to the server with code, message and, where several are possible, its cause."""

@@ -21,8 +21,8 @@ T = TypeVar("T")
 
 #: whatever has to happen, happens within this many seconds
 DEADLINE: Final = 5.0
-#: a close that is meant comes within this many seconds; every timer of a calm server is fifty times as long
-AT_ONCE: Final = 0.4
+#: a close that is meant comes within this many seconds; every timer of a calm server is more than ten times as long
+AT_ONCE: Final = 1.5
 
 #: the byte between two packets of one payload
 RS: Final = "\x1e"

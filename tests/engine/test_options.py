@@ -20,6 +20,24 @@ from madang.errors import HandshakeError
         ({"pingTimeout": 1}, "did you mean 'ping_timeout'"),
         ({"max_http_bufer_size": 1}, "did you mean 'max_http_buffer_size'"),
         ({"zzz": 1}, "there are"),
+        ({"pingInterval": 1}, "did you mean 'ping_interval'"),
+        ({"maxHttpBufferSize": 1}, "did you mean 'max_http_buffer_size'"),
+        ({"cors_allowed_origins": "*"}, "cors={'origin'"),
+        ({"async_mode": "asgi"}, "asyncio"),
+        ({"logger": True}, "logger 'madang'"),
+        ({"engineio_logger": True}, "logger 'madang.engine'"),
+        ({"ping_interval": float("inf")}, "ping_interval"),
+        ({"max_http_buffer_size": 0.5}, "max_http_buffer_size must be a whole number"),
+        ({"path": None}, "path must begin with a slash"),
+        ({"transports": None}, "transports must be a list"),
+        ({"transports": [None]}, "None is unknown"),
+        ({"allow_upgrades": "no"}, "allow_upgrades must be True or False"),
+        ({"allow_request": 1}, "allow_request must be callable"),
+        ({"generate_id": "x"}, "generate_id must be callable"),
+        ({"cookie": "io"}, "cookie must be True or a dict"),
+        ({"cookie": {"sameSite": "Lax"}}, "did you mean 'same_site'"),
+        ({"cookie": {"max_age": True}}, "max_age cannot be True"),
+        ({"cookie": {"name": "a; Domain=evil"}}, "name cannot be"),
         ({"ping_interval": 0}, "ping_interval must be a number above 0"),
         ({"ping_timeout": -1}, "ping_timeout"),
         ({"ping_timeout": True}, "ping_timeout"),
@@ -56,6 +74,14 @@ def test_wrong_options_of_the_server(name: str) -> None:
     """The server's own options are checked too."""
     with pytest.raises(OptionError, match=name):
         Server(**{name: 0})
+
+
+def test_names_of_node_for_the_server() -> None:
+    """Node's name of an option of the server is told what it is called here."""
+    with pytest.raises(OptionError, match="did you mean 'connection_state_recovery'"):
+        Server(connectionStateRecovery={})  # type: ignore[call-arg]
+    with pytest.raises(OptionError, match="cleanup_empty_child_namespaces must be True or False"):
+        Server(cleanup_empty_child_namespaces=1)  # type: ignore[arg-type]
 
 
 @pytest.mark.feature("A3", "A4")

@@ -229,8 +229,9 @@ async def test_root_path(root: str) -> None:
 
 @pytest.mark.feature("A1", "B4")
 async def test_foreign_path() -> None:
-    """Alone, a server answers 404 below other paths and says where it is to be found."""
+    """Alone, a server answers 404 below other paths, and tells Socket.IO clients where it is to be found."""
     async with listening(ASGIApp(server()), "uvicorn") as url, browser(url) as http:
-        response = await http.get("/nowhere")
+        response = await http.get(address("/nowhere", "polling"))
         assert response.status_code == 404
         assert "/socket.io/" in response.text
+        assert (await http.get("/nowhere")).text == "Not found.\n"

@@ -7,6 +7,7 @@
 
 import { createServer } from "node:http";
 import { Server } from "socket.io";
+import msgpack from "socket.io-msgpack-parser";
 
 const PATIENCE = 5_000;
 const ledgers = new Map();
@@ -161,6 +162,7 @@ const http = createServer((request, response) => {
 serve("/socket.io");
 serve("/quick.socket.io", { pingInterval: 100, pingTimeout: 100 });
 serve("/parsed.socket.io", { parser: { Encoder, Decoder } });
+serve("/msgpack.socket.io", { parser: msgpack });
 const recovery = serve("/recovery.socket.io", { connectionStateRecovery: { maxDisconnectionDuration: 10_000 } });
 recovery.on("connection", (socket) => socket.join(`room of ${socket.handshake.query.who}`));
 serve("/brief.socket.io", { connectionStateRecovery: { maxDisconnectionDuration: 1 } });

@@ -15,6 +15,10 @@
 
 import { createInterface } from "node:readline";
 import { io } from "socket.io-client";
+import msgpack from "socket.io-msgpack-parser";
+
+// what the option `parser` may name
+const parsers = { msgpack };
 
 const clients = new Map();
 const acks = new Map();
@@ -95,6 +99,7 @@ function watch(name, socket) {
 const commands = {
   open({ client, url, beside, namespace, options }) {
     const parts = unpack(options);
+    if (parts.parser !== undefined) parts.parser = parsers[parts.parser];
     if (beside === undefined) watch(client, io(url, { forceNew: true, reconnection: false, ...parts }));
     else watch(client, clients.get(beside).socket.io.socket(namespace, parts));
   },

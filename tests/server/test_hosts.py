@@ -1,14 +1,15 @@
-"""The core of it all on each host: native, uvicorn and hypercorn."""
+"""The core of it all on each host: native, uvicorn, hypercorn, granian and daphne."""
 
 from __future__ import annotations
 
 import pytest
+import websockets
 
 import madang
-from tests.hosts import HOSTS, Host
-from tests.server.javascript import Client, ConnectRefused, Heard, Js
+from tests.hosts import ALL_HOSTS, Host
+from tests.server.javascript import Client, ConnectRefused, Heard, Js, soon
 
-pytestmark = [pytest.mark.usefixtures("mode"), pytest.mark.parametrize("host", HOSTS)]
+pytestmark = [pytest.mark.usefixtures("mode"), pytest.mark.parametrize("host", ALL_HOSTS)]
 
 
 @pytest.mark.feature("B1", "M1", "M3", "N1", "L10")
@@ -75,3 +76,31 @@ async def test_many_messages_in_order(js: Js, io: madang.Server, heard: Heard, h
         client.emit("n", number, b"x" * (number % 5 * 1000))
     assert [(await client.next("n"))[0] for _ in range(count)] == list(range(count))
     assert [await heard.next() for _ in range(count)] == list(range(count))
+
+
+@pytest.mark.feature("B1", "E6")
+@pytest.mark.parametrize("mode", ["websocket"], indirect=True)
+async def test_a_refused_websocket(io: madang.Server, js: Js, host: Host):
+    """A WebSocket for a session that is not there is refused, with a reason where the host can send one."""
+    url = await js.serve(io, host)
+    ask = "/socket.io/?EIO=4&transport=websocket&sid=nobody"
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        async with websockets.connect(url.replace("http", "ws") + ask):
+            pass
+    answer = refused.value.response
+    if host == "daphne":
+        assert answer.status_code == 403
+    else:
+        assert (answer.status_code, answer.body) == (400, b"Session ID unknown")
+
+
+@pytest.mark.feature("E5")
+@pytest.mark.parametrize("mode", ["websocket"], indirect=True)
+async def test_a_message_that_is_too_large(js: Js, host: Host):
+    """A WebSocket message over the limit closes the connection, with the protocol's code where the host can send it."""
+    io = madang.Server(max_http_buffer_size=1000)
+    url = await js.serve(io, host)
+    async with websockets.connect(url.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket") as client:
+        await client.send("4" + "x" * 2000)
+        await soon(client.wait_closed())
+    assert client.close_code == (1000 if host == "daphne" else 1009)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import madang
+from madang.adapters.memory_recovery import MemoryRecovery
 from madang.errors import ConnectError, OptionError
 from tests.conformance.wire import SOCKET, session
 from tests.server.javascript import Client, Heard, Js, soon
@@ -35,7 +36,7 @@ async def back(client: Client) -> dict[str, Any]:
     return await client.state()
 
 
-@pytest.mark.feature("Q1", "Q5", "Q6", "Q7", "Q10", "W4", "W25")
+@pytest.mark.feature("A19", "Q1", "Q5", "Q6", "Q7", "Q10", "W4", "W25")
 @pytest.mark.usefixtures("mode")
 async def test_a_session_is_taken_up(js: Js, io: madang.Server, sockets: Heard):
     """A client that comes back has its id, rooms and data, and got what it missed, in order and once."""
@@ -69,6 +70,14 @@ async def test_a_session_is_taken_up(js: Js, io: madang.Server, sockets: Heard):
     assert [args[0] for args in got] == [1, 2, 3, 4, 5]
     assert got[1][1] == b"\x00"
     assert client.received == []
+
+
+def kept(io: madang.Server) -> MemoryRecovery:
+    """What the main namespace keeps."""
+    assert io.main.recovery is not None
+    backend = io.main.recovery.backend
+    assert isinstance(backend, MemoryRecovery)
+    return backend
 
 
 async def gone(socket: madang.Socket) -> None:
@@ -199,8 +208,7 @@ async def test_it_is_over_after_a_while(js: Js):
     await client.next("x")
     client.drop()
     await soon(gone(first))
-    recovery = io.main.recovery
-    assert recovery is not None
+    recovery = kept(io)
     assert recovery.needed
 
     async def over() -> None:
@@ -224,8 +232,7 @@ async def test_what_is_kept_is_bounded(js: Js):
     await client.next("x")
     client.drop()
     await soon(gone(first))
-    recovery = io.main.recovery
-    assert recovery is not None
+    recovery = kept(io)
     for _ in range(50):
         io.emit("much", "x" * 1000)
         assert recovery.bytes <= 10_000
@@ -262,7 +269,7 @@ async def test_middlewares(js: Js, skipped: bool):
 
 @pytest.mark.feature("Q11")
 async def test_a_refusal_leaves_the_session(js: Js):
-    """A client that a middleware refuses while it comes back may come back later all the same."""
+    """A client that a middleware refuses while it comes back may come back later, for as long as it could before."""
     io = madang.Server(connection_state_recovery={"skip_middlewares": False})
     sockets = Heard()
     io.on("connection", sockets)
@@ -278,8 +285,12 @@ async def test_a_refusal_leaves_the_session(js: Js):
     client.drop()
     await soon(gone(first))
     wanted = False
-    client.connect()
-    assert (await client.refused()).message == "later"
+    (before,) = kept(io)._gone.values()
+    for _ in range(3):
+        client.connect()
+        assert (await client.refused()).message == "later"
+    (after,) = kept(io)._gone.values()
+    assert after.until == before.until
     wanted = True
     assert (await back(client))["recovered"]
 
@@ -349,14 +360,12 @@ async def test_pythons_client(io: madang.Server):
     await running.stop()
 
 
-async def test_an_offset_is_given_once(js: Js, io: madang.Server, sockets: Heard, monkeypatch: pytest.MonkeyPatch):
-    """Offsets differ although the clock is set back, and who comes back then gets what it has missed, once."""
-    now = 1000.0
-    monkeypatch.setattr("madang.server.recovery.time", lambda: now)
+async def test_an_offset_is_given_once(js: Js, io: madang.Server, sockets: Heard):
+    """Offsets differ, and who comes back gets what it has missed, once."""
     client = await js.connect(io)
     first = await sockets.next()
-    for now in (1000.0, 1001.0, 1000.0, 1000.0, 1001.0, 1000.5):
-        first.emit("seen", now)
+    for number in range(6):
+        first.emit("seen", number)
     offsets = [(await client.next("seen"))[1] for _ in range(6)]
     assert len(set(offsets)) == 6
     client.drop()
@@ -393,8 +402,7 @@ async def test_a_session_ends_although_the_server_was_started_again(js: Js):
         await ws.text()
         io.emit("x")
         await running.stop()
-    recovery = io.main.recovery
-    assert recovery is not None
+    recovery = kept(io)
     assert recovery.needed
     running = await io.start(port=0)
 
@@ -465,8 +473,7 @@ async def test_a_socket_whose_client_does_not_come_back(js: Js):
     first = await sockets.next()
     client.drop()
     await soon(gone(first))
-    recovery = io.main.recovery
-    assert recovery is not None
+    recovery = kept(io)
     first.emit("x")
     assert recovery.bytes
 
@@ -495,7 +502,86 @@ async def test_values_are_not_kept(js: Js, io: madang.Server):
     client = await js.connect(io)
     io.emit("x", {"large": "value"})
     await client.next("x")
-    recovery = io.main.recovery
-    assert recovery is not None
-    (kept,) = recovery._kept
-    assert (kept.encoded.event, kept.encoded.frame, kept.encoded.payload) == (None, None, None)
+    recovery = kept(io)
+    (entry,) = recovery.log
+    assert (entry.encoded.event, entry.encoded.frame, entry.encoded.payload) == (None, None, None)
+
+
+def test_adapters_that_cannot():
+    """With an adapter that does not keep what clients miss the option is refused, and the error says what can."""
+    for adapter in ("redis://localhost", lambda namespace: madang.MemoryAdapter()):
+        with pytest.raises(OptionError, match="between the workers of one machine"):
+            madang.Server(adapter=adapter, connection_state_recovery=True)
+
+
+@pytest.mark.feature("Q11")
+async def test_too_much_while_the_middlewares_are_asked(js: Js):
+    """If more is sent meanwhile than is kept the client is a new one, in all respects, and they are asked about it."""
+    recovering: Any = {"skip_middlewares": False, "max_bytes": 10_000}
+    io = madang.Server(connection_state_recovery=recovering)
+    sockets, asked = Heard(), Heard()
+    io.on("connection", sockets)
+
+    @io.use
+    def middleware(socket: madang.Socket) -> None:
+        asked((socket.id, socket.recovered))
+        socket.join("middleware")
+        if socket.recovered:
+            for _ in range(50):
+                io.emit("much", "x" * 1000)
+
+    client = await js.connect(io)
+    first = await sockets.next()
+    first.join("room")
+    first.data["x"] = 1
+    client.drop()
+    await soon(gone(first))
+    state = await back(client)
+    second = await sockets.next()
+    assert not state["recovered"]
+    assert not second.recovered
+    assert "too much has been sent" in second.not_recovered
+    assert second.rooms == {second.id, "middleware"}
+    assert second.data == {}
+    assert asked.all == [(first.id, False), (first.id, True), (second.id, False)]
+    assert list(io.sockets) == [second.id] != [first.id]
+    assert not kept(io)._returning
+
+
+async def test_sessions_are_bounded(js: Js):
+    """Of the clients that have gone only so many are remembered: those that have gone last."""
+    io = madang.Server(connection_state_recovery={"max_sessions": 2})
+    sockets = Heard()
+    io.on("connection", sockets)
+    clients = [await js.connect(io) for _ in range(3)]
+    for client in clients:
+        client.drop()
+        await soon(gone(await sockets.next()))
+    assert len(kept(io)._gone) == 2
+    assert [(await back(client))["recovered"] for client in clients] == [False, True, True]
+
+
+async def test_a_quiet_client(js: Js):
+    """Who had got its last event long ago, and was there since, is recovered, although that event is not kept."""
+    recovering: Any = {"max_disconnection_duration": 0.3}
+    io = madang.Server(connection_state_recovery=recovering, ping_interval=0.2, ping_timeout=0.2)
+    sockets = Heard()
+    io.on("connection", sockets)
+    client = await js.connect(io)
+    first = await sockets.next()
+    io.emit("seen")
+    await client.next("seen")
+
+    async def forgotten() -> None:
+        while kept(io).bytes:
+            await asyncio.sleep(0.01)
+
+    await soon(forgotten())
+    io.emit("missed", 1)
+    await client.next("missed")
+    client.drop()
+    await soon(gone(first))
+    io.emit("missed", 2)
+    assert (await back(client))["recovered"]
+    assert (await client.next("missed"))[0] == 2
+    assert client.received == []

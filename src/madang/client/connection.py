@@ -78,29 +78,35 @@ class Connection(Arrival):
         """
         if self._partial is not None:
             raise PacketError("text came where an attachment was due")
-        received = self.manager.parser.decode(packet)
+        self._decoded(self.manager.parser.decode(packet), len(packet))
+
+    def _decoded(self, received: Packet, size: int) -> None:
+        """A packet whose payload may not be decoded."""
         self.manager.tell_packet(received)
         socket = self.manager.sockets.get(received.namespace)
         plain = received.type == EVENT and received.args is None
         if plain and socket is not None and socket.is_connected and not socket.tapped:
             socket.receive_event(received.payload, received.id)
             return
-        self._receive(received)
+        self._receive(received, size)
 
-    def _receive(self, packet: Packet) -> None:
+    def _receive(self, packet: Packet, size: int) -> None:
         args = self.manager.parser.decode_args(packet)
         if packet.attachments:
             self._partial = (packet, Reconstruction(args, packet.attachments))
             self.manager.attachments.add(self)
         else:
             packet.args = args
-            self._receive_whole(packet, len(packet.payload))
+            self._receive_whole(packet, size)
 
     def receive_binary(self, data: bytes) -> None:
-        """Any attachment."""
+        """A binary message: an attachment, or all of a packet if the parser has such."""
         partial = self._partial
         if partial is None:
-            self.violated(PacketError("bytes came where no attachment was due"))
+            try:
+                self._decoded(self.manager.parser.decode_binary(data), len(data))
+            except PacketError as error:
+                self.violated(error)
             return
         packet, reconstruction = partial
         try:

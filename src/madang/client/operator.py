@@ -5,7 +5,9 @@ from __future__ import annotations
 from asyncio import Future
 from typing import TYPE_CHECKING, Any
 
-from ..events.event import check_event
+from ..events.asking import asks_server
+from ..protocol.event import check_event
+from ..protocol.typed import emits_to_server
 
 if TYPE_CHECKING:
     from .sending import Sender
@@ -37,7 +39,8 @@ class ClientOperator:
         """How long `emit_with_ack` waits, in seconds."""
         return ClientOperator(self._socket, volatile=self._volatile, compress=self._compress, timeout=seconds)
 
-    def emit(self, event: str | int, *args: Any) -> None:
+    @emits_to_server
+    def emit(self, event: Any, *args: Any) -> None:
         """Send an event. See `Sender.emit`."""
         self._socket.emit_with((check_event(event), *args), compress=self._compress, volatile=self._volatile)
 
@@ -45,7 +48,8 @@ class ClientOperator:
         """Send the event ``message``."""
         self.emit("message", *args)
 
-    def emit_with_ack(self, event: str | int, *args: Any, timeout: float | None = None) -> Future[Any]:
+    @asks_server
+    def emit_with_ack(self, event: Any, *args: Any, timeout: float | None = None) -> Future[Any]:
         """Send an event and get the server's answer. See `Sender.emit_with_ack`."""
         return self._socket.request(
             (check_event(event), *args),

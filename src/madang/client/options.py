@@ -57,7 +57,7 @@ class ClientOptions:
             one after the other. Default 0.
         concurrent: whether handlers may overlap. Default False: in order, one at a time.
         max_attachments: how many binary attachments a packet may have. Default 10.
-        parser: a parser of your own, the same as the server's. Default: the one every server speaks.
+        parser: `MsgpackParser()`, or one of your own, the same as the server's. Default: what every server speaks.
         json_default: turns values of unknown types into known ones, or raises TypeError.
     """
 

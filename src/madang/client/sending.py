@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..errors import AckTimeout, BufferFull, SocketClosed, UsageError
 from ..events.acks import NEVER, PendingAck, error_without_data
-from ..events.event import check_event
+from ..events.asking import asks_server
 from ..events.handlers import HandlerTable
 from ..events.listening import Listening
+from ..events.registering import HearsServer
 from ..protocol.encoded import Encoded
+from ..protocol.event import check_event
 from ..protocol.parser import RESERVED_EVENTS
 from ..protocol.socketio import DefaultParser
+from ..protocol.typed import emits_to_server
 from .operator import ClientOperator
 from .retrying import RetryQueue
 from .sizes import size_of
@@ -37,7 +40,7 @@ class Buffered(NamedTuple):
     ack_id: int | None
 
 
-class Sender(Listening):
+class Sender(Listening, HearsServer):
     """The part of a client's socket that sends; its base.
 
     Args:
@@ -91,7 +94,8 @@ class Sender(Listening):
 
     # emitting
 
-    def emit(self, event: str | int, *args: Any) -> None:
+    @emits_to_server
+    def emit(self, event: Any, *args: Any) -> None:
         """Send an event. Never waits; may be called from any thread; kept until there is a connection.
 
         Raises:
@@ -114,7 +118,8 @@ class Sender(Listening):
         """Send the event ``message``."""
         self.emit_with(("message", *args))
 
-    def emit_with_ack(self, event: str | int, *args: Any, timeout: float | None = None) -> Future[Any]:
+    @asks_server
+    def emit_with_ack(self, event: Any, *args: Any, timeout: float | None = None) -> Future[Any]:
         """Send an event and get the server's answer. It is sent by this call, not when the result is awaited.
 
         Args:
@@ -158,7 +163,7 @@ class Sender(Listening):
         """Like `request`, for a name that has not been looked at."""
         return self.request((check_event(args[0]), *args[1:]), timeout, **flags)
 
-    def register(self, event: str | int, handler: Any, **how: Any) -> None:
+    def register(self, event: Any, handler: Any, **how: Any) -> None:
         """Add a handler; for faces over this class."""
         self._register(event, handler, **how)
 

@@ -19,8 +19,8 @@ from ..errors import (
 )
 from ..events.acks import Ack
 from ..events.dispatch import ACK_GRACE, QUEUE_BYTES
-from ..events.event import event_name
 from ..events.handlers import Handler, called
+from ..protocol.event import EventName, TypedEvent, event_name
 from ..protocol.parser import CONNECT, DISCONNECT, Packet
 from ..protocol.socketio import DefaultParser
 from ..tasks import FAILURES, raise_if_cancelled
@@ -136,7 +136,7 @@ class ClientSocket(Sender):
 
     # receiving
 
-    def events(self, *names: str | int) -> EventStream:
+    def events(self, *names: EventName | TypedEvent[..., Any]) -> EventStream:
         """The events that come from now on, for ``async for``, whether they have handlers or not.
 
         Args:
@@ -145,7 +145,7 @@ class ClientSocket(Sender):
         self._require_life()
         return self._taps.stream(frozenset(event_name(name) for name in names))
 
-    async def wait_for(self, event: str | int, *, timeout: float | None = 30.0) -> Any:
+    async def wait_for(self, event: EventName | TypedEvent[..., Any], *, timeout: float | None = 30.0) -> Any:
         """Wait for the next event of a name, or for ``connect``, ``disconnect`` or ``connect_error``.
 
         Args:

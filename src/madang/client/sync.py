@@ -13,8 +13,11 @@ from types import TracebackType
 from typing import Any, TypeVar, Unpack
 
 from ..errors import SocketClosed
+from ..events.asking import asks_server_blocking
 from ..events.handlers import is_coroutine_function
-from ..events.registering import Registering
+from ..events.registering import HearsServer
+from ..protocol.event import EventName, TypedEvent
+from ..protocol.typed import emits_to_server
 from .client import Client
 from .options import Auth, ClientKeywords, check_auth
 from .reconnect import GOODBYE, Manager
@@ -71,7 +74,8 @@ class SyncOperator:
         """How long `emit_with_ack` waits, in seconds."""
         return SyncOperator(self._socket, volatile=self._volatile, compress=self._compress, timeout=seconds)
 
-    def emit(self, event: str | int, *args: Any) -> None:
+    @emits_to_server
+    def emit(self, event: Any, *args: Any) -> None:
         """Send an event. See `SyncSocket.emit`."""
         self._socket.emit_with((event, *args), compress=self._compress, volatile=self._volatile)
 
@@ -79,7 +83,8 @@ class SyncOperator:
         """Send the event ``message``."""
         self.emit("message", *args)
 
-    def emit_with_ack(self, event: str | int, *args: Any, timeout: float | None = None) -> Any:
+    @asks_server_blocking
+    def emit_with_ack(self, event: Any, *args: Any, timeout: float | None = None) -> Any:
         """Send an event and wait for the server's answer. See `SyncSocket.emit_with_ack`."""
         return self._socket.request(
             (event, *args),
@@ -89,7 +94,7 @@ class SyncOperator:
         )
 
 
-class SyncSocket(Registering):
+class SyncSocket(HearsServer):
     """A namespace of a blocking client; made by `client.of`, and the base of `SyncClient`.
 
     Args:
@@ -148,7 +153,7 @@ class SyncSocket(Registering):
 
     # registering
 
-    def _register(self, event: str | int, handler: Any, *, concurrent: bool | None = None, **how: Any) -> None:
+    def _register(self, event: Any, handler: Any, *, concurrent: bool | None = None, **how: Any) -> None:
         how.setdefault("thread", not is_coroutine_function(handler))
         how["thread"] = how["thread"] or not is_coroutine_function(handler)
         if how.pop("once", False):
@@ -156,7 +161,7 @@ class SyncSocket(Registering):
         else:
             self._loop_thread.call(lambda: self._socket.register(event, handler, concurrent=concurrent, **how))
 
-    def off(self, event: str | int, handler: Callable[..., Any] | None = None) -> None:
+    def off(self, event: EventName | TypedEvent[..., Any], handler: Callable[..., Any] | None = None) -> None:
         """Remove a handler of an event, or all of them."""
         self._loop_thread.call(self._socket.off, event, handler)
 
@@ -171,7 +176,8 @@ class SyncSocket(Registering):
 
     # emitting
 
-    def emit(self, event: str | int, *args: Any) -> None:
+    @emits_to_server
+    def emit(self, event: Any, *args: Any) -> None:
         """Send an event. Never waits; kept until there is a connection. See `ClientSocket.emit` for what it raises."""
         self.emit_with((event, *args))
 
@@ -184,7 +190,8 @@ class SyncSocket(Registering):
         self._loop_thread.require_process()
         self._socket.emit_checked(args, **flags)
 
-    def emit_with_ack(self, event: str | int, *args: Any, timeout: float | None = None) -> Any:
+    @asks_server_blocking
+    def emit_with_ack(self, event: Any, *args: Any, timeout: float | None = None) -> Any:
         """Send an event and wait for the server's answer. See `ClientSocket.emit_with_ack` for what it raises.
 
         Args:
@@ -221,11 +228,11 @@ class SyncSocket(Registering):
 
     # receiving
 
-    def wait_for(self, event: str | int, *, timeout: float | None = 30.0) -> Any:
+    def wait_for(self, event: EventName | TypedEvent[..., Any], *, timeout: float | None = 30.0) -> Any:
         """Wait for the next event of a name. See `ClientSocket.wait_for`."""
         return self._loop_thread.wait_for(self._socket.wait_for(event, timeout=timeout))
 
-    def events(self, *names: str | int) -> SyncEventStream:
+    def events(self, *names: EventName | TypedEvent[..., Any]) -> SyncEventStream:
         """The events that come from now on, for ``for``, whether they have handlers or not.
 
         Args:

@@ -225,12 +225,16 @@ class LoopThread:
         return loop, thread
 
     def _stop(self) -> None:
+        """End the loop, with what other threads have begun in it since the client was closed.
+
+        Whoever wants a new loop waits for that: the client is in one loop at a time.
+        """
         with self._lock:
             loop, thread = self._forget()
-        if loop is not None and thread is not None:
-            with contextlib.suppress(RuntimeError):  # closed already
-                loop.call_soon_threadsafe(loop.stop)
-            thread.join(GRACE)
+            if loop is not None and thread is not None:
+                with contextlib.suppress(RuntimeError):  # closed already
+                    loop.call_soon_threadsafe(_close_and_stop, loop, self._close)
+                thread.join(GRACE)
 
     def __del__(self, warn: Callable[..., None] = warnings.warn) -> None:
         loop = self._loop
@@ -273,6 +277,7 @@ def _stop_late(started: Future[asyncio.AbstractEventLoop]) -> None:
 
 
 def _close_and_stop(loop: asyncio.AbstractEventLoop, close: Callable[[float], Coroutine[Any, Any, None]]) -> None:
-    """In the loop: nobody holds the client any more."""
+    """In the loop: close what there is, for a bounded time, and end."""
     closing = loop.create_task(close(0.0))
     closing.add_done_callback(lambda _: loop.stop())
+    loop.call_later(GRACE / 2, loop.stop)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
@@ -18,7 +19,7 @@ from typing import Any, ClassVar, TypeVar, Unpack, cast
 
 import orjson
 
-from ..errors import ConnectError, HandshakeError, OptionError
+from ..errors import ConnectError, HandshakeError
 from ..types import Clock
 from .cors import Cors
 from .host import Hosted
@@ -36,6 +37,8 @@ LINGER: float = 30.0
 
 Middleware = Callable[[Request], "Awaitable[None] | None"]
 M = TypeVar("M", bound=Middleware)
+
+_SAFE_ID = re.compile(r"[A-Za-z0-9._~-]{1,256}").fullmatch
 
 logger = logging.getLogger("madang.engine")
 
@@ -270,6 +273,9 @@ class Engine(Listeners, Hosted):
         if self.closing:
             transport.close(1001)
             return
+        if session is None and session_id in self.sessions:  # taken since it was admitted
+            transport.close(1008)
+            return
         if session is None:
             session = self._open(session_id, transport, request)
             transport.session = session
@@ -438,7 +444,18 @@ class Engine(Listeners, Hosted):
             logger.exception("generate_id failed")
             raise HandshakeError(3, context={"name": "ID_GENERATION_ERROR", "error": error}) from error
         self._refuse_if_closing()
-        return self.id_mark + chosen
+        return self._usable_id(chosen)
+
+    def _usable_id(self, chosen: object) -> str:
+        """The id that the program chose, unless a session has it or an address cannot carry it."""
+        if not isinstance(chosen, str) or _SAFE_ID(chosen) is None:
+            problem = f"generate_id must give text of letters, digits and any of . _ ~ -, not {chosen!r}"
+        elif (session_id := self.id_mark + chosen) in self.sessions or session_id in self._lingering:
+            problem = "generate_id gave an id that another session has"  # the id is that session's secret
+        else:
+            return session_id
+        logger.error(problem)
+        raise HandshakeError(3, context={"name": "ID_GENERATION_ERROR", "error": ValueError(problem)})
 
     def _new_id(self, request: Request) -> str:
         """The id of a session that the user's hooks, if there are any, let in."""
@@ -512,7 +529,4 @@ def _cookie_header(cookie: Any) -> Callable[[str], str] | None:
     if (same_site := options.get("same_site", "Lax")) is not None:
         attributes.append(f"SameSite={same_site}")
     name = options.get("name", "io")
-    unknown = set(options) - {"name", "path", "http_only", "same_site", "secure", "domain", "max_age"}
-    if unknown:
-        raise OptionError(f"unknown cookie option {sorted(unknown)[0]!r}")
     return lambda session_id: "; ".join([f"{name}={session_id}", *attributes])

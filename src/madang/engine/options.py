@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeAlias, TypedDict
+from math import inf
+from typing import Any, Literal, TypeAlias, TypedDict, cast
 
 from ..errors import OptionError
 from ..types import TransportName
@@ -104,14 +106,14 @@ class EngineOptions:
             OptionError: a value is out of range; the message names the option.
         """
         require_positive(self, "ping_interval", "ping_timeout", "upgrade_timeout")
-        require_positive(self, "max_http_buffer_size", "outbound_limit")
-        if isinstance(self.transports, str) or not self.transports:
-            raise OptionError('transports must be a list such as ["polling", "websocket"]')
-        for name in self.transports:
-            if name not in ("polling", "websocket"):
-                raise OptionError(f"transports: {name!r} is unknown; there are 'polling' and 'websocket'")
-        if not self.path.startswith("/"):
-            raise OptionError(f"path must begin with a slash, not {self.path!r}")
+        require_whole(self, "max_http_buffer_size", "outbound_limit")
+        require_flag(self, "add_trailing_slash", "allow_upgrades", "http_compression")
+        require_callable(self, "allow_request", "generate_id")
+        _check_transports(self.transports)
+        path = cast("Any", self.path)
+        if not isinstance(path, str) or not path.startswith("/"):
+            raise OptionError(f"path must begin with a slash, not {path!r}")
+        _check_cookie(self.cookie)
         if self.slow_client not in ("disconnect", "drop"):
             raise OptionError(f"slow_client must be 'disconnect' or 'drop', not {self.slow_client!r}")
         object.__setattr__(self, "path", self.path.rstrip("/") + ("/" if self.add_trailing_slash else ""))
@@ -126,15 +128,100 @@ def require_positive(options: object, *names: str) -> None:
     """Raise `OptionError` unless each named option is a number above zero."""
     for name in names:
         value: Any = getattr(options, name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
             raise OptionError(f"{name} must be a number above 0, not {value!r}")
 
 
+def require_whole(options: object, *names: str) -> None:
+    """Raise `OptionError` unless each named option is a whole number above zero."""
+    require_positive(options, *names)
+    for name in names:
+        value: Any = getattr(options, name)
+        if not isinstance(value, int):
+            raise OptionError(f"{name} must be a whole number, not {value!r}")
+
+
+def require_flag(options: object, *names: str) -> None:
+    """Raise `OptionError` unless each named option is True or False."""
+    for name in names:
+        value: Any = getattr(options, name)
+        if not isinstance(value, bool):
+            raise OptionError(f"{name} must be True or False, not {value!r}")
+
+
+def require_callable(options: object, *names: str) -> None:
+    """Raise `OptionError` unless each named option is None or can be called."""
+    for name in names:
+        value: Any = getattr(options, name)
+        if value is not None and not callable(value):
+            raise OptionError(f"{name} must be callable, not {value!r}")
+
+
+def _check_transports(names: object) -> None:
+    if not isinstance(names, list | tuple) or not names:
+        raise OptionError('transports must be a list such as ["polling", "websocket"]')
+    for name in cast("Sequence[object]", names):
+        if name not in ("polling", "websocket"):
+            raise OptionError(f"transports: {name!r} is unknown; there are 'polling' and 'websocket'")
+
+
+_COOKIE_TEXT = re.compile(r"[\x20-\x3a\x3c-\x7e]*").fullmatch
+"""Printable ASCII but the semicolon, which would begin another attribute."""
+
+
+def _check_cookie(cookie: object) -> None:
+    if cookie is None or isinstance(cookie, bool):
+        return
+    if not isinstance(cookie, Mapping):
+        raise OptionError(f"cookie must be True or a dict such as {{'name': 'io'}}, not {cookie!r}")
+    for name, value in cast("Mapping[str, object]", cookie).items():
+        if name not in CookieOptions.__annotations__:
+            raise OptionError(f"unknown cookie option {name!r}{_hint(name, list(CookieOptions.__annotations__))}")
+        if not _fits_cookie(name, value):
+            raise OptionError(f"cookie: {name} cannot be {value!r}")
+
+
+def _fits_cookie(name: str, value: object) -> bool:
+    if name in ("http_only", "secure"):
+        return isinstance(value, bool)
+    if name == "max_age":
+        return isinstance(value, int) and not isinstance(value, bool)
+    if name == "same_site":
+        return value in ("Strict", "Lax", "None", None)
+    if value is None:
+        return name == "path"
+    return isinstance(value, str) and value != "" and _COOKIE_TEXT(value) is not None
+
+
+FOREIGN = {
+    "cors_allowed_origins": "cors={'origin': …}",
+    "cors_credentials": "cors={'credentials': …}",
+    "async_mode": "no option: every server runs on asyncio",
+    "async_handlers": "concurrent",
+    "client_manager": "adapter",
+    "logger": "no option: the standard library's logger 'madang'",
+    "engineio_logger": "no option: the standard library's logger 'madang.engine'",
+    "engineio_path": "path",
+    "json": "json_default, or a parser of your own",
+    "serializer": "parser",
+}
+"""What the options of python-socketio are called here, where no name is near."""
+
+
 def refuse_unknown(given: Iterable[str], *kinds: type) -> None:
-    """Raise `OptionError` for a name that none of the option classes has, naming the nearest that one has."""
+    """Raise `OptionError` for a name that none of the option classes has, naming the nearest that one has.
+
+    Names of Socket.IO's other servers (`pingInterval`, `cors_allowed_origins`) are told what they are called here.
+    """
     known = [field.name for kind in kinds for field in fields(kind)]
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(known))}"
-            raise OptionError(f"unknown option {name!r}{hint}")
+            if name in FOREIGN:
+                raise OptionError(f"unknown option {name!r}; here it is {FOREIGN[name]}")
+            raise OptionError(f"unknown option {name!r}{_hint(name, known)}")
+
+
+def _hint(name: object, known: list[str]) -> str:
+    snake = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", str(name)).lower()
+    near = [snake] if snake in known else difflib.get_close_matches(snake, known, 1)
+    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(known))}"

@@ -13,6 +13,7 @@ from ..engine.host import Hosted
 from ..engine.http import Exchange, Request, Response, writable
 from ..errors import HandshakeError
 from ..transports.asgi import AsgiWebSocketTransport
+from .misplaced import looks_like_ours, not_here
 from .runtime import Runtime, runtime_of, started
 
 logger = logging.getLogger("madang.hosting")
@@ -44,6 +45,8 @@ class ASGIApp:
             await _lifespan_around(self.io, self.app, scope, receive, send)
         elif _path_for(self.io.engine, scope) is not None:
             await answer(self.io, scope, receive, send)
+        elif scope["type"] == "http" and looks_like_ours(scope):
+            await self.app(scope, receive, _unless_not_found(self.io.engine, scope, send))
         else:
             await self.app(scope, receive, send)
 
@@ -146,10 +149,30 @@ async def _lifespan_around(io: Hosted, app: Any, scope: Scope, receive: Any, sen
 async def _not_found(engine: Engine, scope: Scope, receive: Any, send: Any) -> None:
     if scope["type"] == "websocket":
         await receive()
-        await send({"type": "websocket.close", "code": 4404})
+        text = not_here(engine, scope) if looks_like_ours(scope) else "Not found.\n"
+        await _refuse(404, text, "text/plain; charset=utf-8", scope, send)
         return
-    text = f"Not found. This server answers below {engine.options.path}, not at {scope['path']}.\n"
-    await _respond(Response(404, text.encode(), "text/plain; charset=utf-8"), send)
+    await _respond(_response_not_found(engine, scope), send)
+
+
+def _response_not_found(engine: Engine, scope: Scope) -> Response:
+    text = not_here(engine, scope) if looks_like_ours(scope) else "Not found.\n"
+    return Response(404, text.encode(), "text/plain; charset=utf-8")
+
+
+def _unless_not_found(engine: Engine, scope: Scope, send: Any) -> Any:
+    """A `send` for the other application: what it answers goes out, but for a bare 404."""
+    missing = False
+
+    async def send_on(message: Any) -> None:
+        nonlocal missing
+        if message["type"] == "http.response.start" and message["status"] == 404:
+            missing = True
+            await _respond(_response_not_found(engine, scope), send)
+        elif not missing:
+            await send(message)
+
+    return send_on
 
 
 async def _respond(response: Response, send: Any) -> None:
@@ -219,7 +242,7 @@ async def _websocket(engine: Engine, runtime: Runtime, request: Request, receive
     try:
         admission = await engine.admit(request)
     except HandshakeError as error:
-        await _refuse_websocket(error, scope, send)
+        await _refuse(400, error.message, "text/html", scope, send)  # as Node does
         return
     accept: dict[str, Any] = {"type": "websocket.accept"}
     if scope.get("subprotocols"):
@@ -227,17 +250,19 @@ async def _websocket(engine: Engine, runtime: Runtime, request: Request, receive
     headers = engine.handshake_headers(request)
     accept["headers"] = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     await send(accept)
-    transport = AsgiWebSocketTransport(engine, runtime.outbox, runtime.tasks, receive, send)
+    # daphne sends no message without a byte; it is the one server that does not say which ASGI it speaks
+    sends_empty = "spec_version" in scope.get("asgi", {})
+    transport = AsgiWebSocketTransport(engine, runtime.outbox, runtime.tasks, receive, send, sends_empty=sends_empty)
     engine.opened(admission, transport, request)
     await transport.serve()
 
 
-async def _refuse_websocket(error: HandshakeError, scope: Scope, send: Any) -> None:
-    """Answer 400 with the message, as Node does, where the server can; else it answers 403 by itself."""
+async def _refuse(status: int, text: str, content_type: str, scope: Scope, send: Any) -> None:
+    """Answer a WebSocket's handshake with a status and a text where the server can; else it answers 403 by itself."""
     if "websocket.http.response" not in (scope.get("extensions") or {}):
-        await send({"type": "websocket.close", "code": 4400})
+        await send({"type": "websocket.close", "code": 4000 + status})
         return
-    body = error.message.encode()
-    headers = [(b"content-type", b"text/html"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "websocket.http.response.start", "status": 400, "headers": headers})
+    body = text.encode()
+    headers = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": body})

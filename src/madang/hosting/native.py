@@ -140,6 +140,9 @@ class _Server(uvicorn.Server):
             await handover.close()
         if self._line is not None:
             self._line.close()
+            if self._line.alone and self._assignment is not None:  # nobody else clears up; the last one succeeds
+                with suppress(OSError):
+                    self._assignment.place.rmdir()
         if self.runtime is not None and not self.force_exit:
             await self.runtime.connections_closed(_CLOSE_HANDSHAKES)
         await super().shutdown(sockets)

@@ -26,6 +26,7 @@ from typing import Any, Final
 
 from ..errors import MadangError, OptionError
 from .handover import WORKERS_LIMIT
+from .hangup import Hangup
 from .worker import READY, Assignment
 
 logger = logging.getLogger("madang.hosting")
@@ -154,7 +155,8 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop)
-        loop.add_signal_handler(signal.SIGHUP, self.exchange)
+        hangup = Hangup(self._stop, self.exchange)
+        loop.add_signal_handler(signal.SIGHUP, hangup.received)
         watching: asyncio.Task[None] | None = None
         try:
             self._open()
@@ -284,10 +286,18 @@ class Supervisor:
         """Start a worker for a place that has none, however often that fails."""
         while not self._stopping.is_set() and self._holder(place) is None and place not in self._starting.values():
             try:
-                await self._start(place)
+                worker = await self._start(place)
+                asyncio.get_running_loop().call_later(START_WITHIN, self._give_up, worker)
             except OSError as error:  # no process can be had at present
                 logger.error("a worker could not be started: %s", error)
                 await self._pause(1.0)
+
+    def _give_up(self, worker: _Worker) -> None:
+        """End one that should accept connections by now; another follows."""
+        if not worker.ready.done() and not worker.leaving:
+            logger.error("worker %d (process %d) does not start; it is killed", worker.number, worker.process.pid)
+            with suppress(ProcessLookupError):
+                worker.process.kill()
 
     def _holder(self, place: int) -> _Worker | None:
         """The worker of a place; one that has been told to end is none any more."""

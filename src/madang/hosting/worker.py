@@ -73,12 +73,16 @@ class Line:
     Args:
         descriptor: of the socket.
         ended: called when the supervisor has gone.
+
+    Attributes:
+        alone: whether it has gone.
     """
 
     def __init__(self, descriptor: int, ended: Callable[[], object]) -> None:
         self._socket = socket.socket(fileno=descriptor)
         self._socket.setblocking(False)
         self._ended = ended
+        self.alone = False
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket.fileno(), self._readable)
 
@@ -91,6 +95,7 @@ class Line:
         with suppress(BlockingIOError, InterruptedError):
             if not self._socket.recv(1024):
                 self._loop.remove_reader(self._socket.fileno())
+                self.alone = True
                 self._ended()
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from ..protocol.parser import (
 )
 from ..protocol.socketio import DefaultParser
 from ..tasks import FAILURES, raise_if_cancelled
+from .recovery import Found
 from .refusal import Refusal
 from .socket import Socket
 
@@ -47,7 +49,7 @@ class Connection(Arrival):
 
     __slots__ = ("_joining", "_left", "_waiting", "server", "session", "sockets")
 
-    def __init__(self, server: Server, session: Session) -> None:
+    def __init__(self, server: Server[Any], session: Session) -> None:
         self.server = server
         self.session = session
         self.sockets: dict[str, Socket] = {}
@@ -58,7 +60,7 @@ class Connection(Arrival):
         self._partial = None
 
     @property
-    def hub(self) -> Server:
+    def hub(self) -> Server[Any]:
         """The server; see `Arrival`."""
         return self.server
 
@@ -72,13 +74,16 @@ class Connection(Arrival):
         """
         if self._partial is not None:
             raise PacketError("text came where an attachment was due")
-        self._receive(self.server.parser.decode(packet))
+        self._receive(self.server.parser.decode(packet), len(packet))
 
     def receive_binary(self, data: bytes) -> None:
-        """Any attachment."""
+        """A binary message: an attachment, or all of a packet if the parser has such."""
         partial = self._partial
         if partial is None:
-            self.violated(PacketError("bytes came where no attachment was due"))
+            try:
+                self._receive(self.server.parser.decode_binary(data), len(data))
+            except PacketError as error:
+                self.violated(error)
             return
         packet, reconstruction = partial
         if reconstruction.add(data):
@@ -126,7 +131,7 @@ class Connection(Arrival):
 
     # packets
 
-    def _receive(self, packet: Packet) -> None:
+    def _receive(self, packet: Packet, size: int) -> None:
         kind = packet.type
         if kind == CONNECT:
             self._connect(packet.namespace, self.server.parser.decode_args(packet))
@@ -143,7 +148,7 @@ class Connection(Arrival):
             self.server.attachments.add(self)
         else:
             packet.args = self.server.parser.decode_args(packet)
-            self._receive_whole(packet)
+            self._receive_whole(packet, size)
 
     def _receive_stray(self, packet: Packet) -> None:
         """A packet for a namespace that is not joined: fine only if we have just ended it and it was on its way."""
@@ -153,7 +158,7 @@ class Connection(Arrival):
             self._partial = (packet, Reconstruction(self.server.parser.decode_args(packet), packet.attachments))
             self.server.attachments.add(self)
 
-    def _receive_whole(self, packet: Packet, size: int = 0) -> None:
+    def _receive_whole(self, packet: Packet, size: int) -> None:
         """A packet whose arguments are decoded and complete."""
         socket = self.sockets.get(packet.namespace)
         if socket is None:  # it has left while the attachments came
@@ -182,16 +187,20 @@ class Connection(Arrival):
             raise PacketError(f"namespace {name!r} is joined already")
         self._left.discard(name)
         namespace = self.server.namespaces.get(name)
+        waiting = None
         if namespace is not None and namespace.parent is None and not namespace.middlewares:  # nobody is to be asked
-            self._join_at_once(Socket(namespace, self, auth))
-            return
+            found = namespace.recovery.find(auth) if namespace.recovery is not None else None
+            if not isinstance(found, Coroutine):
+                self._join_at_once(Socket(namespace, self, auth, found))
+                return
+            waiting = found
         self._joining[name] = None
-        task = self.server.tasks.start(self._join(name, auth))
+        task = self.server.tasks.start(self._join(name, auth, waiting))
         if task is not None:
             self._waiting = (*self._waiting, task)
             task.add_done_callback(self._joined)
 
-    def _join_at_once(self, socket: Socket) -> None:
+    def _join_at_once(self, socket: Socket[Any]) -> None:
         server, name = self.server, socket.nsp
         self.sockets[name] = socket
         server.connects.discard(self)
@@ -202,27 +211,48 @@ class Connection(Arrival):
     def _joined(self, task: asyncio.Task[Any]) -> None:
         self._waiting = tuple(waiting for waiting in self._waiting if waiting is not task)
 
-    async def _join(self, name: str, auth: Any) -> None:
-        server = self.server
-        socket: Socket | None = None
+    async def _join(self, name: str, auth: Any, waiting: Coroutine[Any, Any, Found] | None) -> None:
         try:
-            namespace = await server.find_namespace(name, auth or {})
+            namespace = self.server.namespaces.get(name)
+            if waiting is None:
+                namespace = await self.server.find_namespace(name, auth or {})
             if not self.session.open:
                 return
             if namespace is None:
                 self._refuse(name, ConnectError("Invalid namespace"), None, {"name": "INVALID_NAMESPACE"})
                 return
-            self._joining[name] = socket = Socket(namespace, self, auth)
             namespace.joining += 1
-            await self._ask_middlewares(namespace, socket)
+            try:
+                await self._join_as(namespace, auth, waiting)
+            finally:
+                namespace.joining -= 1
+                namespace.cleanup()
         finally:
             self._joining.pop(name, None)
-            if socket is not None:
-                socket.namespace.joining -= 1
+
+    async def _join_as(self, namespace: Namespace[Any], auth: Any, waiting: Coroutine[Any, Any, Found] | None) -> None:
+        """Ask the middlewares about who this client was, or is; again if it cannot be who it was after all."""
+        found: Found = None
+        if waiting is None and namespace.recovery is not None:
+            at_once = namespace.recovery.find(auth)
+            if isinstance(at_once, Coroutine):
+                waiting = at_once
+            else:
+                found = at_once
+        if waiting is not None:
+            found = await waiting
+        while True:
+            self._joining[namespace.name] = socket = Socket(namespace, self, auth, found)
+            try:
+                found = await self._ask_middlewares(namespace, socket)
+            finally:
                 if not socket.connected:
                     socket.abandon()
+            if found is None:
+                return
 
-    async def _ask_middlewares(self, namespace: Namespace, socket: Socket) -> None:
+    async def _ask_middlewares(self, namespace: Namespace[Any], socket: Socket[Any]) -> str | None:
+        """Let the socket join if they agree; else refuse it, or return why it cannot be what it was."""
         try:
             for middleware in namespace.middlewares_for(socket):
                 waiting: Any = middleware(socket)
@@ -233,7 +263,7 @@ class Connection(Arrival):
                 if socket.gone:
                     refusal = ConnectError("disconnected by the server")
                     self._refuse(namespace.name, refusal, socket, {"name": "MIDDLEWARE_REFUSAL"})
-                    return
+                    return None
         except ConnectError as error:
             self._refuse(namespace.name, error, socket, {"name": "MIDDLEWARE_REFUSAL"})
         except FAILURES as error:
@@ -242,10 +272,14 @@ class Connection(Arrival):
             refusal = ConnectError("internal error")
             self._refuse(namespace.name, refusal, socket, {"name": "MIDDLEWARE_FAILURE", "error": error})
         else:
+            outdated = socket.outdated()
+            if outdated is not None:
+                return outdated
             self._joining.pop(namespace.name, None)
             self._join_at_once(socket)
+        return None
 
-    def _refuse(self, name: str, error: ConnectError, socket: Socket | None, context: dict[str, Any]) -> None:
+    def _refuse(self, name: str, error: ConnectError, socket: Socket[Any] | None, context: dict[str, Any]) -> None:
         if not self.session.open:
             return
         data: dict[str, Any] = {"message": error.message}
@@ -260,11 +294,11 @@ class Connection(Arrival):
         context |= {"namespace": name, "data": error.data}
         self.server.refused(Refusal(self.session.request, None, error.message, context))
 
-    def left(self, socket: Socket) -> None:
+    def left(self, socket: Socket[Any]) -> None:
         """The server ends a socket; packets for it that are on their way are ignored."""
         self._left.add(socket.nsp)
 
-    def forget(self, socket: Socket) -> None:
+    def forget(self, socket: Socket[Any]) -> None:
         """A socket has ended."""
         self.sockets.pop(socket.nsp, None)
         if self._main is socket:

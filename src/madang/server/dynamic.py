@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ..adapters.adapter import EVERYONE
 from ..errors import OptionError
 from ..events.handlers import Handler, HandlerTable
+from ..protocol.typed import emits_to_clients
 from .broadcast import BroadcastOperator, Operators
+from .data import Data
 from .namespace import M, Middleware, Namespace, check_middleware
+from .presence import F, presence_handler
 from .registry import LIFE, HandlerRegistry
 
 if TYPE_CHECKING:
@@ -32,33 +35,36 @@ def template(name: str) -> re.Pattern[str] | None:
     return re.compile(f"^{''.join(literal)}$")
 
 
-class ParentNamespace(Operators, HandlerRegistry):
+class ParentNamespace(Operators[Data], HandlerRegistry[Data]):
     """A dynamic namespace: what is registered here is copied to each child when the child is made.
 
     Attributes:
         children: its namespaces, by name.
+        presence_hearers: who hears of presence in all of them.
     """
 
-    __slots__ = ("_decide", "_pattern", "children", "handlers", "life", "middlewares", "server")
+    __slots__ = ("_decide", "_pattern", "children", "handlers", "life", "middlewares", "presence_hearers", "server")
 
-    def __init__(self, server: Server, rule: re.Pattern[str] | Decide) -> None:
-        self.server = server
-        self.children: dict[str, Namespace] = {}
+    def __init__(self, server: Server[Data], rule: re.Pattern[str] | Decide) -> None:
+        self.server: Server[Data] = server
+        self.children: dict[str, Namespace[Data]] = {}
         self.handlers = HandlerTable()
         self.life: dict[str, list[Handler]] = {event: [] for event in LIFE}
         self.middlewares: list[Middleware] = []
+        self.presence_hearers: list[Handler] = []
         self._pattern = rule if isinstance(rule, re.Pattern) else None
         self._decide: Decide | None = None if isinstance(rule, re.Pattern) else rule
 
     @property
-    def targets(self) -> Iterable[Namespace]:
+    def targets(self) -> Iterable[Namespace[Any]]:
         """Its children on this server."""
         return tuple(self.children.values())
 
-    def _operator(self) -> BroadcastOperator:
+    def _operator(self) -> BroadcastOperator[Data]:
         return BroadcastOperator(self, EVERYONE)
 
-    def emit(self, event: str | int, *args: Any) -> None:
+    @emits_to_clients
+    def emit(self, event: Any, *args: Any) -> None:
         """Send an event to everyone in all children."""
         self._operator().emit(event, *args)
 
@@ -66,6 +72,12 @@ class ParentNamespace(Operators, HandlerRegistry):
         """See `Namespace.use`."""
         self.middlewares.append(check_middleware(middleware))
         return middleware
+
+    def on_presence(self, handler: F) -> F:
+        """See `Namespace.on_presence`; for all children, those that are there already as well."""
+        self.presence_hearers.append(presence_handler(handler))
+        self.server.use_presence()
+        return handler
 
     async def fetch_sockets(self) -> Any:
         """Not for a dynamic namespace.
@@ -95,14 +107,14 @@ class ParentNamespace(Operators, HandlerRegistry):
             self.server.handler_failed(error, None, "new_namespace")
             return False
 
-    def make_child(self, name: str) -> Namespace:
+    def make_child(self, name: str) -> Namespace[Data]:
         """A new child."""
         child = Namespace(self.server, name, self)
         self.children[name] = child
         return child
 
-    def remove_child(self, child: Namespace) -> None:
+    def remove_child(self, child: Namespace[Data]) -> None:
         """Free the name of an empty child."""
         if self.children.pop(child.name, None) is not None:
-            child.adapter.close()
+            child.end()
             self.server.namespaces.pop(child.name, None)

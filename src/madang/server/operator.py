@@ -8,20 +8,23 @@ from typing import TYPE_CHECKING, Any
 from ..adapters.adapter import BroadcastOptions
 from ..errors import SocketClosed
 from ..events.acks import PendingAck
-from ..events.event import check_event
+from ..events.asking import asks_client
+from ..protocol.event import check_event
+from ..protocol.typed import emits_to_clients
 from .broadcast import BroadcastOperator, Operators
+from .data import Data
 
 if TYPE_CHECKING:
     from .socket import Socket
 
 
-class SocketOperator(Operators):
+class SocketOperator(Operators[Data]):
     """A socket with flags for what is sent to it; immutable, and made by `socket.volatile` and its like."""
 
     __slots__ = ("_compress", "_socket", "_timeout", "_volatile")
 
     def __init__(
-        self, socket: Socket, *, volatile: bool = False, compress: bool = True, timeout: float | None = None
+        self, socket: Socket[Data], *, volatile: bool = False, compress: bool = True, timeout: float | None = None
     ) -> None:
         self._socket = socket
         self._volatile = volatile
@@ -29,28 +32,29 @@ class SocketOperator(Operators):
         self._timeout = timeout
 
     @property
-    def volatile(self) -> SocketOperator:
+    def volatile(self) -> SocketOperator[Data]:
         """What is sent is lost if it could not leave at once."""
         return SocketOperator(self._socket, volatile=True, compress=self._compress, timeout=self._timeout)
 
-    def compress(self, compress: bool) -> SocketOperator:
+    def compress(self, compress: bool) -> SocketOperator[Data]:
         """Whether polling responses that carry the message may be compressed."""
         return SocketOperator(self._socket, volatile=self._volatile, compress=compress, timeout=self._timeout)
 
-    def timeout(self, seconds: float) -> SocketOperator:
+    def timeout(self, seconds: float) -> SocketOperator[Data]:
         """How long `emit_with_ack` waits, in seconds."""
         return SocketOperator(self._socket, volatile=self._volatile, compress=self._compress, timeout=seconds)
 
     @property
-    def broadcast(self) -> BroadcastOperator:
+    def broadcast(self) -> BroadcastOperator[Data]:
         """Everyone in the namespace but this socket, with the same flags."""
         return self._operator()
 
-    def _operator(self) -> BroadcastOperator:
+    def _operator(self) -> BroadcastOperator[Data]:
         options = BroadcastOptions(except_=frozenset((self._socket.id,)), volatile=self._volatile)
         return BroadcastOperator(self._socket.namespace, options, self._compress, self._timeout)
 
-    def emit(self, event: str | int, *args: Any) -> None:
+    @emits_to_clients
+    def emit(self, event: Any, *args: Any) -> None:
         """Send an event. See `Socket.emit`."""
         self._socket.emit_with((check_event(event), *args), self._compress, self._volatile)
 
@@ -58,7 +62,8 @@ class SocketOperator(Operators):
         """Send the event ``message``."""
         self.emit("message", *args)
 
-    def emit_with_ack(self, event: str | int, *args: Any, timeout: float | None = None) -> Future[Any]:
+    @asks_client
+    def emit_with_ack(self, event: Any, *args: Any, timeout: float | None = None) -> Future[Any]:
         """Send an event and get the client's answer. See `Socket.emit_with_ack`."""
         name = check_event(event)
         socket = self._socket

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..adapters.sources import AdapterOption, settings_of
-from ..engine.options import EngineKeywords, require_positive
-from ..errors import OptionError
+from ..engine.options import EngineKeywords, require_callable, require_flag, require_positive, require_whole
 from ..protocol.parser import Parser
+from .presence import PresenceOptions
 from .recovery import RecoveryOptions
 
 
@@ -26,6 +26,7 @@ class ServerKeywords(EngineKeywords, total=False):
     adapter: AdapterOption | None
     json_default: Callable[[Any], Any] | None
     connection_state_recovery: bool | RecoveryOptions | Mapping[str, Any] | None
+    presence: PresenceOptions | Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +41,15 @@ class ServerOptions:
         concurrent: whether handlers of one socket may overlap. Default False: in order, one at a time.
         cleanup_empty_child_namespaces: whether a dynamic namespace goes with its last socket. Default False.
         max_attachments: how many binary attachments a packet may have. Default 10.
-        parser: a parser of your own. Default: the one every client speaks.
+        parser: `MsgpackParser()`, or a parser of your own. Default: the one every client speaks.
         adapter: who holds the rooms and reaches the other servers: a URL such as ``"redis://localhost:6379/0"``, a
             `RedisAdapter`, or a function of the namespace (see `AdapterContext`) that makes its adapter. Default: in
             memory.
         json_default: turns values of unknown types into known ones, or raises TypeError.
         connection_state_recovery: whether a client that comes back after a short break gets its id, rooms and data, and
             what it missed: True, or a dict of `RecoveryOptions`. Default None: no.
+        presence: how servers tell each other who is present: a dict of `PresenceOptions`. Default None: as they are
+            by default.
     """
 
     connect_timeout: float = 45.0
@@ -59,6 +62,7 @@ class ServerOptions:
     adapter: AdapterOption | None = None
     json_default: Callable[[Any], Any] | None = None
     connection_state_recovery: bool | RecoveryOptions | Mapping[str, Any] | None = None
+    presence: PresenceOptions | Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         """Check all values.
@@ -66,10 +70,13 @@ class ServerOptions:
         Raises:
             OptionError: a value is out of range.
         """
-        require_positive(self, "connect_timeout", "shutdown_timeout", "max_attachments")
+        require_positive(self, "connect_timeout", "shutdown_timeout")
+        require_whole(self, "max_attachments")
+        require_flag(self, "concurrent", "cleanup_empty_child_namespaces")
+        require_callable(self, "json_default")
         if self.ack_timeout is not None:
             require_positive(self, "ack_timeout")
         RecoveryOptions.of(self.connection_state_recovery)
-        if self.json_default is not None and not callable(self.json_default):
-            raise OptionError(f"json_default must be callable, not {self.json_default!r}")
-        settings_of(self.adapter)
+        PresenceOptions.of(self.presence)
+        if self.adapter is not None:
+            settings_of(self.adapter)

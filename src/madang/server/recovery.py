@@ -2,19 +2,30 @@
 
 Each event that is not volatile and wants no answer carries an offset, one more argument of text at its end, and is
 kept for a while. A client that comes back presents the private id that it was given, and the last offset it has seen
-(protocol of the official server, "Connection state recovery").
+(protocol of the official server, "Connection state recovery"). What is kept, and where, is a `RecoveryBackend`'s
+business; here is what all of them need to be told of the sockets.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, fields
-from itertools import islice
-from time import monotonic, time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from inspect import iscoroutine
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
-from ..adapters.adapter import BroadcastOptions
+from ..adapters.recovery import (
+    LONGEST_OFFSET,
+    LONGEST_PID,
+    RecoveryBackend,
+    RecoveryLimits,
+    RecoverySession,
+    Restored,
+    Returning,
+    size_of,
+)
+from ..adapters.sources import recovery_source
 from ..engine.options import require_positive
 from ..engine.transport import (
     FORCED_CLOSE,
@@ -23,28 +34,39 @@ from ..engine.transport import (
     TRANSPORT_CLOSE,
     TRANSPORT_ERROR,
 )
-from ..errors import OptionError
+from ..errors import OptionError, UsageError
 from ..protocol.encoded import Encoded
+from ..protocol.values import JsonEncoder
 from ..types import Room
 
 if TYPE_CHECKING:
-    from ..engine.timetable import Lane, Timetable
+    from ..engine.timetable import Timetable
+    from .namespace import Namespace
+    from .options import ServerOptions
     from .socket import Socket
+
+logger = logging.getLogger("madang.server")
 
 RECOVERABLE: Final = frozenset(
     (TRANSPORT_ERROR, TRANSPORT_CLOSE, FORCED_CLOSE, PING_TIMEOUT, SERVER_SHUTTING_DOWN, "forced server close")
 )
 """The reasons for which a client may have gone without wanting to."""
 
-UNKNOWN: Final = "no such session: it is over, or belongs to another server"
-TOO_OLD: Final = "the offset is not known any more: too much has been sent meanwhile, or it was not sent here"
-
 TOO_MUCH: Final = "more has been sent meanwhile than the option outbound_limit lets wait for a client"
 
-_ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"
+TOO_LATE: Final = "the session was not found in time"
 
-_OVERHEAD: Final = 300
-"""Bytes that an event which is kept takes beside its own, roughly."""
+RESTORE_WITHIN: Final = 5.0
+"""Seconds for which a client that comes back waits for its session at most."""
+
+LOOK: Final = 3.0
+"""Seconds in which the data of each socket is looked at once, if sessions are kept elsewhere too."""
+
+SLICE: Final = 0.1
+"""Seconds from one part of them to the next."""
+
+Found: TypeAlias = "Returning | str | None"
+"""A session that has been taken, why there is none, or None if none was presented."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +78,13 @@ class RecoveryOptions:
         skip_middlewares: whether the middlewares of the namespace are not asked about one that comes back. Default
             True.
         max_bytes: bytes of events that are kept in each namespace; the oldest make room. Default 64 MiB.
+        max_sessions: sessions of clients that have gone, in each namespace; the oldest make room. Default 100 000.
     """
 
     max_disconnection_duration: float = 120.0
     skip_middlewares: bool = True
     max_bytes: int = 64 * 1024 * 1024
+    max_sessions: int = 100_000
 
     def __post_init__(self) -> None:
         """Check all values.
@@ -68,7 +92,7 @@ class RecoveryOptions:
         Raises:
             OptionError: a value is out of range.
         """
-        require_positive(self, "max_disconnection_duration", "max_bytes")
+        require_positive(self, "max_disconnection_duration", "max_bytes", "max_sessions")
 
     @classmethod
     def of(cls, given: Any) -> RecoveryOptions | None:
@@ -90,247 +114,225 @@ class RecoveryOptions:
             )
         return cls(**cast("dict[str, Any]", given))
 
+    def limits(self, timetable: Timetable, patience: float, options: ServerOptions) -> RecoveryLimits:
+        """The same for the backends of a server.
 
-class Saved(NamedTuple):
-    """A session whose client has gone.
-
-    Attributes:
-        pid: its private id.
-        sid: the id of its socket.
-        since: how many events had been sent when it began.
-        rooms: the rooms it was in.
-        data: what the application kept with it.
-    """
-
-    pid: str
-    sid: str
-    since: int
-    rooms: frozenset[Room]
-    data: dict[str, Any]
-
-
-class _Kept(NamedTuple):
-    encoded: Encoded
-    options: BroadcastOptions
-    at: float
-    offset: str
-    size: int
+        Args:
+            timetable: the deadlines of the engine.
+            patience: seconds for which a connection may be dead before that is known.
+            options: the server's.
+        """
+        return RecoveryLimits(
+            timetable,
+            duration=self.max_disconnection_duration,
+            patience=patience,
+            max_bytes=self.max_bytes,
+            max_sessions=self.max_sessions,
+            timeout=min(options.connect_timeout, RESTORE_WITHIN),
+        )
 
 
 class Recovery:
-    """What one namespace keeps for clients that may come back.
+    """What a namespace tells the backend of its sockets, and how it finds the sessions of those that come back.
 
     Args:
-        deadlines: how long, and how much.
-        emptied: called when nobody is expected any more.
+        namespace: the namespace.
+        options: the options.
+        limits: the same for the backends.
+
+    Attributes:
+        options: the options.
+        backend: keeps sessions and events.
     """
 
     __slots__ = (
-        "_bytes",
-        "_counter",
-        "_deadlines",
-        "_emptied",
-        "_kept",
-        "_last_stamp",
+        "_changed",
+        "_limits",
         "_live",
-        "_places",
-        "_returning",
-        "_saved",
-        "_sent",
+        "_looking",
+        "_namespace",
+        "_round",
+        "_seen",
+        "_timer",
+        "backend",
         "options",
     )
 
-    def __init__(self, deadlines: Deadlines, emptied: Callable[[], object]) -> None:
-        self.options = deadlines.options
-        self._deadlines = deadlines
-        self._emptied = emptied
-        self._kept: deque[_Kept] = deque()
-        self._bytes = 0
-        self._sent = 0  # events that have ever been kept, so that a place among them is a number that stays
-        self._places: dict[str, int] = {}
-        self._saved: dict[str, Saved] = {}
-        self._returning: set[str] = set()
+    def __init__(self, namespace: Namespace[Any], options: RecoveryOptions, limits: RecoveryLimits) -> None:
+        self.options = options
+        self._namespace = namespace
+        self._limits = limits
         self._live: dict[str, Socket] = {}
-        self._last_stamp = 0
-        self._counter = 0
+        self._changed: dict[str, Socket] = {}
+        self._seen: dict[str, int] = {}
+        self._looking: list[str] = []
+        self._round = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self.backend: RecoveryBackend = self._backend()
 
-    # events
+    def _backend(self) -> RecoveryBackend:
+        namespace = self._namespace
+        adapter: Any = namespace.adapter
+        backend = recovery_source(namespace.server.adapters).recover(adapter, namespace, self._limits, self)
+        if backend.replicates:
+            adapter.on("join_room", self._room_changed)
+            adapter.on("leave_room", self._room_changed)
+        return backend
 
-    @property
-    def bytes(self) -> int:
-        """Bytes of the events that are kept, roughly."""
-        return self._bytes
+    def move(self) -> None:
+        """The namespace has another adapter now."""
+        self.backend.close()
+        self.backend = self._backend()
 
-    @property
-    def needed(self) -> bool:
-        """Whether there is anybody who may miss an event."""
-        return bool(self._live or self._saved or self._returning)
+    # who comes back
 
-    def next_offset(self) -> str:
-        """The offset of the next event: the time, and a counter if there are several of one millisecond."""
-        now = int(time() * 1000)
-        if now > self._last_stamp:
-            self._last_stamp, self._counter = now, 0
-            return _digits(now)
-        self._counter += 1  # or the clock was set back: no offset is given twice
-        return f"{_digits(self._last_stamp)}.{self._counter}"
-
-    def keep(self, encoded: Encoded, options: BroadcastOptions, offset: str) -> None:
-        """An event has been sent."""
-        encoded = Encoded(encoded.text, encoded.attachments, encoded.compress)  # without frames and values
-        size = _size(encoded) + _OVERHEAD
-        self._kept.append(_Kept(encoded, options, monotonic(), offset, size))
-        self._places[offset] = self._sent
-        self._sent += 1
-        self._bytes += size
-        while self._bytes > self.options.max_bytes and len(self._kept) > 1:
-            self._drop_oldest()
-        if self not in self._deadlines.sweep:
-            self._deadlines.sweep.add(self)
-
-    def missed(self, session: Saved, offset: str | None) -> list[Encoded] | None:
-        """What a session has missed since an offset, or since it began; None if that is not known any more."""
-        begin = self._begin(session, offset)
-        first = self._sent - len(self._kept)
-        if begin is None or begin < first:
-            return None
-        if begin == self._sent:
-            return []
-        return [
-            kept.encoded for kept in islice(self._kept, begin - first, None) if _is_for(session.rooms, kept.options)
-        ]
-
-    def _begin(self, session: Saved, offset: str | None) -> int | None:
-        """The number of the first event that a session may have missed."""
-        if offset is None:  # it has got none
-            return session.since
-        place = self._places.get(offset)
-        return None if place is None else max(place + 1, session.since)
-
-    def _drop_oldest(self) -> None:
-        oldest = self._kept.popleft()
-        self._bytes -= oldest.size
-        del self._places[oldest.offset]
-
-    def forget_old(self) -> None:
-        """Drop what is too old, and look again when the next event will be."""
-        oldest_allowed = monotonic() - self.options.max_disconnection_duration
-        while self._kept and self._kept[0].at < oldest_allowed:
-            self._drop_oldest()
-        if self._kept:
-            self._deadlines.sweep.add(self)
-
-    # sessions
-
-    def joined(self, pid: str, socket: Socket, since: int | None) -> int:
-        """A client is here, under a private id; how many events had been sent when its session began."""
-        self._live[pid] = socket
-        self._returning.discard(pid)
-        return self._sent if since is None else since
-
-    def left(self, pid: str, socket: Socket, since: int, reason: str, rooms: frozenset[Room]) -> None:
-        """It has gone; its session is kept if it may want to come back."""
-        self._live.pop(pid, None)
-        if reason in RECOVERABLE:
-            self._saved[pid] = Saved(pid, socket.id, since, rooms, socket.data)
-            self._deadlines.expiry.add((self, pid))
-
-    def restore(self, auth: Any) -> tuple[Saved | None, str | None]:
-        """The session that a client presents, and why there is none if it presents one.
+    def find(self, auth: Any) -> Found | Coroutine[Any, Any, Found]:
+        """The session that a client presents; a coroutine if others must be asked for it.
 
         A session is given once. If the server has not noticed yet that the client's last connection is dead, this ends
         it.
         """
-        pid, offset = auth.get("pid"), auth.get("offset")
+        presented: dict[str, Any] = auth or {}
+        pid, offset = presented.get("pid"), presented.get("offset")
         if not isinstance(pid, str) or not isinstance(offset, str | None):
-            return None, None
+            return None
+        if len(pid) > LONGEST_PID or len(offset or "") > LONGEST_OFFSET:
+            return None
         alive = self._live.get(pid)
         if alive is not None:
-            session = alive.connection.session
-            transport = session.transport
-            session.transport_closed(transport, TRANSPORT_CLOSE, "the client has come back on another connection")
-            transport.abort()
-        saved = self._saved.pop(pid, None)
-        if saved is None:
-            return None, UNKNOWN
-        self._deadlines.expiry.discard((self, pid))
-        missed = self.missed(saved, offset)
-        if missed is None:
-            return None, TOO_OLD
-        if sum(map(_size, missed)) > self._deadlines.limit:  # it would be sent away as a slow client, again and again
-            return None, TOO_MUCH
-        self._returning.add(pid)
-        return saved, None
+            _end(alive)
+        found = self.backend.restore(pid, offset)
+        return self._wait(found) if iscoroutine(found) else self._usable(cast("Restored", found))
 
-    def give_back(self, saved: Saved) -> None:
-        """It could not be used after all: its client was refused, or has gone again."""
-        self._returning.discard(saved.pid)
-        self._saved[saved.pid] = saved
-        self._deadlines.expiry.add((self, saved.pid))
+    async def _wait(self, waiting: Coroutine[Any, Any, Restored]) -> Found:
+        try:
+            async with asyncio.timeout(self._limits.timeout):
+                found = await waiting
+        except TimeoutError:
+            return TOO_LATE
+        return self._usable(found)
 
-    def forget(self, saved: Saved) -> None:
-        """It could not be used after all, and never can."""
-        self._returning.discard(saved.pid)
+    def _usable(self, found: Restored) -> Found:
+        if isinstance(found, str):
+            return found
+        missed = self.missed(found)
+        return missed if isinstance(missed, str) else found
 
-    def expects(self, pid: str) -> bool:
-        """Whether the client with this private id is here, or may come back."""
-        return pid in self._live or pid in self._saved or pid in self._returning
+    def missed(self, returning: Returning) -> list[Encoded] | str:
+        """What a client has missed; if that cannot be sent, the session is dropped, and this says why."""
+        missed = returning.missed()
+        if not isinstance(missed, str) and sum(map(size_of, missed)) > self._namespace.server.outbound_limit:
+            missed = TOO_MUCH  # it would be sent away as a slow client, again and again
+        if isinstance(missed, str):
+            returning.drop()
+        return missed
 
-    def resume(self) -> None:
-        """The server serves again, and its deadlines begin anew: those of before were dropped when it stopped."""
-        for pid in self._saved:
-            self._deadlines.expiry.add((self, pid))
-        if self._kept:
-            self._deadlines.sweep.add(self)
+    def surrender(self, pid: str) -> RecoverySession | None:
+        """See `RecoveryOwner`."""
+        socket = self._live.pop(pid, None)
+        if socket is None:
+            return None
+        session = self._session(pid, socket)
+        _end(socket)
+        return session
 
-    def expire(self, pid: str) -> None:
-        """A client has not come back in time."""
-        self._saved.pop(pid, None)
-        if not self.needed:
-            self._emptied()
+    def sessions(self) -> list[RecoverySession]:
+        """See `RecoveryOwner`."""
+        return [self._session(pid, socket) for pid, socket in self._live.items()]
+
+    def emptied(self) -> None:
+        """See `RecoveryOwner`."""
+        self._namespace.cleanup()
+
+    # what the sockets tell
+
+    def joined(self, pid: str, socket: Socket[Any], rooms: frozenset[Room]) -> None:
+        """A client is here, and is about to be put into its rooms."""
+        self._live[pid] = socket
+        if self.backend.replicates:  # told with what its handlers do at once
+            self._change(pid, socket)
+            self._look_after()
+        else:
+            self.backend.save(self._session(pid, socket, rooms), True)
+
+    def left(self, pid: str, socket: Socket[Any], reason: str) -> None:
+        """A client has gone; its session is kept if it may want to come back."""
+        if self._live.get(pid) is not socket:  # it has come back elsewhere
+            return
+        del self._live[pid]
+        self._changed.pop(pid, None)
+        self._seen.pop(pid, None)
+        if reason in RECOVERABLE:
+            self.backend.save(self._session(pid, socket), False)
+        else:
+            self.backend.forget(pid)
+
+    def _session(self, pid: str, socket: Socket[Any], rooms: frozenset[Room] | None = None) -> RecoverySession:
+        rooms = frozenset(socket.rooms) if rooms is None else rooms
+        known = socket.server.presences
+        presences = known.presences_of(socket) if known is not None else None
+        return RecoverySession(pid, socket.id, socket.since, rooms, socket.data, presences)
+
+    # sessions that are kept elsewhere too
+
+    def _room_changed(self, room: Any, sid: str) -> None:
+        socket = self._namespace.sockets.get(sid)
+        pid = socket.pid if socket is not None else None
+        if socket is not None and pid is not None and pid in self._live:
+            self._change(pid, socket)
+
+    def _change(self, pid: str, socket: Socket[Any]) -> None:
+        if not self._changed:
+            asyncio.get_running_loop().call_soon(self._tell_changed)
+        self._changed[pid] = socket
+
+    def _tell_changed(self) -> None:
+        changed, self._changed = self._changed, {}
+        for pid, socket in changed.items():
+            if self._live.get(pid) is socket:
+                self.backend.save(self._session(pid, socket), True)
+
+    def _look_after(self) -> None:
+        if self._timer is None and self._live:
+            loop = asyncio.get_running_loop()
+            pause = SLICE if self._looking else max(SLICE, self._round + LOOK - loop.time())
+            self._timer = loop.call_later(pause, self._look)
+
+    def _look(self) -> None:
+        """See whether the data of some of the sockets has changed."""
+        self._timer = None
+        if not self._looking:
+            self._looking = list(self._live)
+            self._round = asyncio.get_running_loop().time()
+        for _ in range(int(len(self._live) * SLICE / LOOK) + 1):
+            if not self._looking:
+                break
+            pid = self._looking.pop()
+            socket = self._live.get(pid)
+            if socket is not None:
+                self._look_at(pid, socket)
+        self._look_after()
+
+    def _look_at(self, pid: str, socket: Socket[Any]) -> None:
+        seen = self._seen.get(pid, 0)
+        now = _hash(socket.data, self._namespace) if socket.has_data else 0
+        if now != seen:
+            self._seen[pid] = now
+            self.backend.save(self._session(pid, socket), True)
 
 
-class Deadlines:
-    """When what is kept is kept no longer, for all namespaces of a server.
-
-    Args:
-        options: how long.
-        timetable: the deadlines of the engine.
-        limit: bytes that may wait for one client.
-
-    Attributes:
-        options: how long, and how much.
-        limit: see above.
-        expiry: of sessions.
-        sweep: of events.
-    """
-
-    __slots__ = ("expiry", "limit", "options", "sweep")
-
-    def __init__(self, options: RecoveryOptions, timetable: Timetable, limit: int) -> None:
-        self.options = options
-        self.limit = limit
-        self.expiry: Lane[tuple[Recovery, str]] = timetable.lane(options.max_disconnection_duration, _expire)
-        self.sweep: Lane[Recovery] = timetable.lane(options.max_disconnection_duration, Recovery.forget_old)
+def _hash(data: dict[str, Any], namespace: Namespace[Any]) -> int:
+    """The same as long as the data is."""
+    encoder = JsonEncoder(namespace.json_default)
+    try:
+        return hash((encoder.encode(data), tuple(encoder.take_attachments())))
+    except UsageError:  # it cannot be told to anybody
+        return 0
 
 
-def _size(encoded: Encoded) -> int:
-    return len(encoded.text) + sum(map(len, encoded.attachments))
-
-
-def _expire(key: tuple[Recovery, str]) -> None:
-    recovery, pid = key
-    recovery.expire(pid)
-
-
-def _digits(number: int) -> str:
-    digits = ""
-    while number:
-        number, digit = divmod(number, 64)
-        digits = _ALPHABET[digit] + digits
-    return digits
-
-
-def _is_for(rooms: frozenset[Room], options: BroadcastOptions) -> bool:
-    """Whether one who was in these rooms would have got what was sent with these options."""
-    return (not options.rooms or not options.rooms.isdisjoint(rooms)) and options.except_.isdisjoint(rooms)
+def _end(socket: Socket[Any]) -> None:
+    """End a connection that is dead, which is not known yet."""
+    session = socket.connection.session
+    transport = session.transport
+    session.transport_closed(transport, TRANSPORT_CLOSE, "the client has come back on another connection")
+    transport.abort()

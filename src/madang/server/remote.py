@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from copy import copy
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from ..adapters.adapter import BroadcastOptions
 from ..adapters.messages import SocketFacts
 from ..errors import AckTimeout, SocketClosed
-from ..events.event import check_event
+from ..events.asking import asks_remote_client
+from ..protocol.event import check_event
+from ..protocol.typed import emits_to_clients
 from ..types import Room
+from .data import Data
 from .handshake import Handshake
 
 if TYPE_CHECKING:
@@ -59,7 +63,7 @@ class RemoteHandshake:
         return datetime.fromtimestamp(self.issued, UTC)
 
 
-class RemoteSocket:
+class RemoteSocket(Generic[Data]):
     """A socket of another server: what it was when it was asked for, and ways to act on it.
 
     Attributes:
@@ -72,33 +76,34 @@ class RemoteSocket:
 
     __slots__ = ("_timeout", "data", "handshake", "id", "namespace", "rooms")
 
-    def __init__(self, namespace: Namespace, facts: SocketFacts) -> None:
+    def __init__(self, namespace: Namespace[Data], facts: SocketFacts) -> None:
         self.namespace = namespace
         self.id = facts.id
         self.handshake = RemoteHandshake(facts.handshake)
         self.rooms: set[Room] = {room for room in facts.rooms if isinstance(room, str | int)}
-        self.data: Any = {} if facts.data is None else facts.data
+        data: Any = {} if facts.data is None else facts.data
+        self.data: Data = data
         self._timeout: float | None = None
 
     def __repr__(self) -> str:
         return f"<RemoteSocket {self.id} in {self.namespace.name}>"
 
-    def _operator(self) -> BroadcastOperator:
+    def _operator(self) -> BroadcastOperator[Data]:
         return self.namespace.to(self.id)
 
-    def emit(self, event: str | int, *args: Any) -> None:
+    @emits_to_clients
+    def emit(self, event: Any, *args: Any) -> None:
         """Send an event to this client. Never waits."""
         self._operator().emit(event, *args)
 
-    def timeout(self, seconds: float) -> RemoteSocket:
+    def timeout(self, seconds: float) -> RemoteSocket[Data]:
         """The same socket; how long `emit_with_ack` waits, in seconds."""
-        other = RemoteSocket.__new__(RemoteSocket)
-        for name in self.__slots__:
-            setattr(other, name, getattr(self, name))
+        other = copy(self)
         other._timeout = seconds
         return other
 
-    async def emit_with_ack(self, event: str | int, *args: Any, timeout: float | None = None) -> Any:
+    @asks_remote_client
+    async def emit_with_ack(self, event: Any, *args: Any, timeout: float | None = None) -> Any:
         """Send an event and get the client's answer, of which the first value travels.
 
         Args:
@@ -123,6 +128,9 @@ class RemoteSocket:
         try:
             async with asyncio.timeout(seconds):
                 return await answer.future
+        except asyncio.CancelledError:
+            answer.abandon()
+            raise
         except AckTimeout:
             raise
         except TimeoutError:
@@ -144,11 +152,19 @@ class RemoteSocket:
 class _FirstAnswer:
     """The answer of the one client that a broadcast is for, wherever it is; see `PendingAcks`."""
 
-    __slots__ = ("_asked", "future")
+    __slots__ = ("_abandon", "_asked", "future")
 
     def __init__(self) -> None:
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._abandon: Callable[[], object] | None = None
         self._asked = 0
+
+    def when_abandoned(self, callback: Callable[[], object]) -> None:
+        self._abandon = callback
+
+    def abandon(self) -> None:
+        if self._abandon is not None:
+            self._abandon()
 
     def expect(self, recipient: object) -> None:
         self._asked += 1

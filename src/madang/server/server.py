@@ -10,26 +10,30 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import fields
 from os import urandom
-from typing import Any, Final, TypeVar, Unpack, cast, overload
+from typing import Any, TypeVar, Unpack, cast, overload
 
-from ..adapters.adapter import EVERYONE
 from ..adapters.messages import AdapterGap, AdapterHealth
-from ..adapters.sources import AdapterSource, source_of
+from ..adapters.sources import AdapterSource, Factory, source_of
 from ..engine.engine import Engine
 from ..engine.host import Hosted
 from ..engine.http import Request
 from ..engine.options import EngineOptions, refuse_unknown
 from ..engine.session import Session
+from ..engine.timetable import Lane
 from ..errors import HandshakeError, OptionError
 from ..events.handlers import Handler, called
 from ..events.owner import EventOwner
 from ..protocol.socketio import DefaultParser
+from ..types import Room
 from .broadcast import BroadcastOperator, NamespaceOperators
 from .connection import Connection
+from .data import Data
 from .dynamic import Decide, ParentNamespace, template
 from .namespace import M, Namespace
 from .options import ServerKeywords, ServerOptions
-from .recovery import Deadlines, RecoveryOptions
+from .presence import Presence, PresenceDiff, PresenceOptions
+from .presence_cluster import PresenceCluster, answer_for_nobody
+from .recovery import RecoveryOptions
 from .refusal import Refusal
 from .registry import HandlerRegistry
 from .server_side import ServerSide
@@ -37,10 +41,8 @@ from .socket import END_GRACE, Socket
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-ALONE: Final = "connection_state_recovery is for a server that is alone, without workers and without an adapter"
 
-
-class Server(NamespaceOperators, HandlerRegistry, ServerSide, EventOwner, Hosted):
+class Server(NamespaceOperators[Data], HandlerRegistry[Data], ServerSide, EventOwner, Hosted):
     """A Socket.IO server. Its own `on`, `use`, `emit`, `to` … mean the main namespace, ``/``.
 
     ::
@@ -72,8 +74,8 @@ class Server(NamespaceOperators, HandlerRegistry, ServerSide, EventOwner, Hosted
         self._engine = Engine(**cast("Any", {name: value for name, value in given.items() if name not in own}))
         super().__init__(self.options.parser or DefaultParser(self.options.max_attachments, self.options.json_default))
         self.connections: set[Connection] = set()
-        self.namespaces: dict[str, Namespace] = {}
-        self._parents: list[ParentNamespace] = []
+        self.namespaces: dict[str, Namespace[Data]] = {}
+        self._parents: list[ParentNamespace[Data]] = []
         self._refusal_handlers: list[Handler] = []
         self._gap_handlers: list[Handler] = []
         self._counter = itertools.count()
@@ -81,14 +83,17 @@ class Server(NamespaceOperators, HandlerRegistry, ServerSide, EventOwner, Hosted
         patience = self._engine.options.ping_interval + self._engine.options.ping_timeout
         self.connects = timetable.lane(self.options.connect_timeout, Connection.connect_timed_out)
         self.attachments = timetable.lane(patience, Connection.attachments_timed_out)
-        self.endings = timetable.lane(END_GRACE, Socket.end_overdue)
-        if self.options.adapter is not None and self.options.connection_state_recovery:
-            raise OptionError(ALONE)
+        self.endings: Lane[Socket[Any]] = timetable.lane(END_GRACE, Socket[Any].end_overdue)
         self.adapters: AdapterSource = source_of(self.options.adapter)
-        recovering = RecoveryOptions.of(self.options.connection_state_recovery)
-        self.recovering = Deadlines(recovering, timetable, self._engine.options.outbound_limit) if recovering else None
+        self.recovering = RecoveryOptions.of(self.options.connection_state_recovery)
+        self.recovery_limits = self.recovering.limits(timetable, patience, self.options) if self.recovering else None
+        self.outbound_limit = self._engine.options.outbound_limit
+        self.presence_options = PresenceOptions.of(self.options.presence)
+        self.presences: PresenceCluster | None = None
+        self._serving = False
+        self._adapters_closed = False
         self._engine.on_bound = self._bound
-        self.main = Namespace(self, "/")
+        self.main: Namespace[Data] = Namespace(self, "/")
         self.namespaces["/"] = self.main
         self.handlers = self.main.handlers
         self.life = self.main.life
@@ -96,7 +101,7 @@ class Server(NamespaceOperators, HandlerRegistry, ServerSide, EventOwner, Hosted
         self._engine.on("connection_error", self._handshake_refused)
 
     @property
-    def server(self) -> Server:  # type: ignore[override]
+    def server(self) -> Server[Data]:  # type: ignore[override]
         """Itself; see `HandlerRegistry`."""
         return self
 
@@ -106,7 +111,7 @@ class Server(NamespaceOperators, HandlerRegistry, ServerSide, EventOwner, Hosted
         return self._engine
 
     @property
-    def sockets(self) -> dict[str, Socket]:
+    def sockets(self) -> dict[str, Socket[Data]]:
         """The sockets of the main namespace, by id."""
         return self.main.sockets
 
@@ -125,15 +130,17 @@ class Server(NamespaceOperators, HandlerRegistry, ServerSide, EventOwner, Hosted
         """How the link to the other servers is, and what went over it till now."""
         return self.adapters.health
 
-    def _operator(self) -> BroadcastOperator:
-        return BroadcastOperator(self.main, EVERYONE)
+    def _operator(self) -> BroadcastOperator[Data]:
+        return self.main.everyone
 
     # namespaces
 
     @overload
-    def of(self, name: str, handler: Callable[..., Any] | None = None) -> Namespace: ...
+    def of(self, name: str, handler: Callable[..., Any] | None = None) -> Namespace[Data]: ...
     @overload
-    def of(self, name: re.Pattern[str] | Decide, handler: Callable[..., Any] | None = None) -> ParentNamespace: ...
+    def of(
+        self, name: re.Pattern[str] | Decide, handler: Callable[..., Any] | None = None
+    ) -> ParentNamespace[Data]: ...
     def of(self, name: Any, handler: Callable[..., Any] | None = None) -> Any:
         """The namespace with a name; made at the first call.
 
@@ -157,7 +164,7 @@ class Server(NamespaceOperators, HandlerRegistry, ServerSide, EventOwner, Hosted
             namespace.on("connection", handler)
         return namespace
 
-    def _namespace(self, name: str) -> Namespace:
+    def _namespace(self, name: str) -> Namespace[Data]:
         namespace = self.namespaces.get(name)
         if namespace is None:
             parent = next((parent for parent in self._parents if parent.matches(name)), None)
@@ -180,9 +187,9 @@ class Server(NamespaceOperators, HandlerRegistry, ServerSide, EventOwner, Hosted
             socket.disconnect()
         if namespace.parent is not None:
             namespace.parent.children.pop(name, None)
-        namespace.adapter.close()
+        namespace.end()
 
-    async def find_namespace(self, name: str, auth: Any) -> Namespace | None:
+    async def find_namespace(self, name: str, auth: Any) -> Namespace[Data] | None:
         """The namespace that a client asks for; dynamic ones are asked in the order of their declaration.
 
         A function that decides is asked about every client, not only about the first.
@@ -192,7 +199,7 @@ class Server(NamespaceOperators, HandlerRegistry, ServerSide, EventOwner, Hosted
             return self.namespaces.get(name)
         return None if known is not None else await self._make_dynamic(name, auth)
 
-    async def _make_dynamic(self, name: str, auth: Any) -> Namespace | None:
+    async def _make_dynamic(self, name: str, auth: Any) -> Namespace[Data] | None:
         for parent in self._parents:
             if await parent.accepts(name, auth):
                 namespace = self.namespaces.get(name)  # another client may have been faster
@@ -202,7 +209,7 @@ class Server(NamespaceOperators, HandlerRegistry, ServerSide, EventOwner, Hosted
                 return namespace
         return None
 
-    def _announce(self, namespace: Namespace) -> None:
+    def _announce(self, namespace: Namespace[Data]) -> None:
         self.namespaces[namespace.name] = namespace
         for handler in called(self.main.life["new_namespace"]):
             self._call(handler, (namespace,), "new_namespace")
@@ -213,7 +220,7 @@ class Server(NamespaceOperators, HandlerRegistry, ServerSide, EventOwner, Hosted
         """Ask `middleware(socket)` about each client of the main namespace; see `Namespace.use`."""
         return self.main.use(middleware)
 
-    def _register(self, event: str | int, handler: Any, *, concurrent: bool | None = None, **how: Any) -> None:
+    def _register(self, event: Any, handler: Any, *, concurrent: bool | None = None, **how: Any) -> None:
         if event in ("connect_error", "adapter_gap"):
             own = self._refusal_handlers if event == "connect_error" else self._gap_handlers
             own.append(Handler(event, handler, takes_socket=False, from_client=False))
@@ -233,21 +240,47 @@ class Server(NamespaceOperators, HandlerRegistry, ServerSide, EventOwner, Hosted
         """Tell the ``adapter_gap`` handlers."""
         for handler in self._gap_handlers:
             self._call(handler, (gap,), "adapter_gap")
+        if self.presences is not None and gap.direction == "in" and gap.namespace == "/":
+            self.presences.lost()
+
+    # presence
+
+    def presence(self, room: Room) -> Presence:
+        """Who is present in a room of the main namespace; see `Namespace.presence`."""
+        return self.main.presence(room)
+
+    def on_presence(self, handler: F) -> F:
+        """Tell `handler(diff)` of each `PresenceDiff` in the main namespace; see `Namespace.on_presence`."""
+        return self.main.on_presence(handler)
+
+    def use_presence(self) -> PresenceCluster:
+        """What knows of presences, which begins with the first that is asked of it."""
+        if self.presences is None:
+            self.presences = PresenceCluster(self)
+            if self._serving:
+                self.in_loop(self.presences.start)
+        return self.presences
+
+    def presence_received(self, text: Any) -> None:
+        """Another server has said something of presence."""
+        if self.presences is not None:
+            self.presences.receive(text)
+        else:
+            answer_for_nobody(self.main.adapter, text)
+
+    def presence_changed(self, handlers: list[Handler], diff: PresenceDiff) -> None:
+        """Tell the handlers of `on_presence`."""
+        for handler in tuple(handlers):
+            self._call(handler, (diff,), "presence")
 
     def _handshake_refused(self, error: HandshakeError, request: Request) -> None:
         self._remember_loop()
         self.refused(Refusal(request, error.code, error.message, error.context))
 
     def spread_with(self, cluster: AdapterSource) -> bool:
-        """For hosts: be one of several workers, whose adapters `cluster` makes if the option `adapter` does not.
-
-        Raises:
-            OptionError: sessions are to be recovered, which is not possible across workers.
-        """
+        """For hosts: be one of several workers, whose adapters `cluster` makes if the option `adapter` does not."""
         if self.options.adapter is not None:
             return False
-        if self.options.connection_state_recovery:
-            raise OptionError(ALONE)
         self.adapters = cluster
         for namespace in self.namespaces.values():
             namespace.move_to(cluster.make(namespace))
@@ -255,13 +288,25 @@ class Server(NamespaceOperators, HandlerRegistry, ServerSide, EventOwner, Hosted
 
     # connections
 
+    @property
+    def serving(self) -> bool:
+        """Whether a host serves it in the running loop."""
+        return self._serving and self._loop is asyncio.get_running_loop()
+
     def _bound(self) -> None:
         """A host has begun to serve."""
         self._remember_loop()
+        if self._adapters_closed:
+            self._adapters_closed = False
+            for namespace in self.namespaces.values():
+                namespace.move_to(self.adapters.make(namespace))
         self.adapters.start()
+        self._serving = True
+        if self.presences is not None:
+            self.presences.start()
         for namespace in self.namespaces.values():
             if namespace.recovery is not None:
-                namespace.recovery.resume()
+                namespace.recovery.backend.resume()
 
     def _connected(self, session: Session) -> None:
         self._remember_loop()
@@ -296,6 +341,13 @@ class Server(NamespaceOperators, HandlerRegistry, ServerSide, EventOwner, Hosted
         Clients see their transport close and come back by themselves when a server answers again.
         """
         self._engine.close_sessions()
+        self._serving = False
+        if self.presences is not None:
+            self.presences.close()
         await self._background.finish(0)
         await self.tasks.finish(self.options.shutdown_timeout)
         await self.adapters.close()
+        if isinstance(self.adapters, Factory) and not self._adapters_closed:
+            self._adapters_closed = True
+            for namespace in self.namespaces.values():
+                namespace.adapter.close()

@@ -2,22 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeAlias, TypeVar, cast, overload
 
 from ..adapters.adapter import Adapter
 from ..adapters.requests import Found, FoundRooms
-from ..errors import AckTimeout
-from ..events.event import event_name
+from ..errors import AckTimeout, ReservedEventName
 from ..events.handlers import Handler
+from ..events.registering import HandlerOf
+from ..protocol.event import ClusterEvent, EventName, event_name
+from ..protocol.typed import emits_to_cluster
 from ..tasks import FAILURES, raise_if_cancelled
 
 if TYPE_CHECKING:
     from .server import Server
 
 F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R")
+A = TypeVar("A")
+B = TypeVar("B")
+Answers: TypeAlias = Coroutine[Any, Any, Found[R]]
 Answer = Callable[[Any], None]
+
+PRESENCE_EVENT: Final = "madang:presence"
+"""What servers tell each other of presence; no handler hears of it."""
+
+
+def _own_name(event: Any) -> str:
+    """The name of an event that programs may send and hear.
+
+    Raises:
+        ReservedEventName: it is ours.
+    """
+    name = str(event_name(event))
+    if name == PRESENCE_EVENT:
+        raise ReservedEventName(name)
+    return name
+
+
+class AsksServers(Protocol):
+    """How type checkers see `server_side_emit_with_ack`; see `madang.events.asking`."""
+
+    @overload
+    def __call__(self, event: ClusterEvent[[], R], /, *, timeout: float | None) -> Answers[R]: ...
+    @overload
+    def __call__(self, event: ClusterEvent[[A], R], a: A, /, *, timeout: float | None) -> Answers[R]: ...
+    @overload
+    def __call__(self, event: ClusterEvent[[A, B], R], a: A, b: B, /, *, timeout: float | None) -> Answers[R]: ...
+    @overload
+    def __call__(self, event: ClusterEvent[P, R], *args: P.args, **kwargs: P.kwargs) -> Answers[R]: ...
+    @overload
+    def __call__(self, event: EventName, *args: Any, timeout: float | None = ...) -> Answers[Any]: ...
+
+
+def asks_servers(method: Callable[..., Any]) -> AsksServers:
+    """Type such a method."""
+    return cast("AsksServers", method)
 
 
 class ServerSide:
@@ -25,28 +67,34 @@ class ServerSide:
 
     __slots__ = ()
 
-    server: Server
+    server: Server[Any]
     adapter: Adapter
     server_side: dict[str, list[Handler]]
 
-    def on_server_side(self, event: str) -> Callable[[F], F]:
+    @overload
+    def on_server_side(self, event: ClusterEvent[P, R]) -> HandlerOf[P, R]: ...
+    @overload
+    def on_server_side(self, event: EventName) -> Callable[[F], F]: ...
+    def on_server_side(self, event: Any) -> Any:
         """Hear what other servers of the cluster send with `server_side_emit`. A decorator.
 
         What the handler returns is its server's answer, if one was asked for.
         """
-        name = str(event_name(event))
+        name = _own_name(event)
 
-        def register(handler: F) -> F:
+        def register(handler: Any) -> Any:
             self.server_side.setdefault(name, []).append(Handler(name, handler, takes_socket=False, from_client=False))
             return handler
 
         return register
 
-    def server_side_emit(self, event: str, *args: Any) -> None:
+    @emits_to_cluster
+    def server_side_emit(self, event: Any, *args: Any) -> None:
         """Tell the other servers of the cluster, where `on_server_side` hears of it. Never waits."""
-        self.server.in_loop(self.adapter.server_side_emit, (str(event_name(event)), *args))
+        self.server.in_loop(self.adapter.server_side_emit, (_own_name(event), *args))
 
-    async def server_side_emit_with_ack(self, event: str, *args: Any, timeout: float | None = None) -> Found[Any]:
+    @asks_servers
+    async def server_side_emit_with_ack(self, event: Any, *args: Any, timeout: float | None = None) -> Found[Any]:
         """Tell the other servers of the cluster, and collect one answer of each.
 
         Args:
@@ -57,9 +105,10 @@ class ServerSide:
         Raises:
             AckTimeout: a server did not answer in time; its `responses` are the answers that did come.
         """
-        found: Found[Any] = await self.adapter.server_side_emit_with_ack((str(event_name(event)), *args), timeout)
+        found: Found[Any] = await self.adapter.server_side_emit_with_ack((_own_name(event), *args), timeout)
         if found.missing:
-            raise AckTimeout(f"{found.missing} of {found.missing + len(found)} servers did not answer", found)
+            message = f"{found.missing} of {found.missing + len(found)} servers did not answer"
+            raise AckTimeout(message, found, found.missing)
         return found
 
     async def server_count(self) -> int:
@@ -84,12 +133,18 @@ class ServerSide:
 
         Where nobody hears of the event the answer is None, so that who asks need not wait for nothing.
         """
-        handlers = tuple(self.server_side.get(args[0], ()))
         once = _Once(answer)
+        if args[0] == PRESENCE_EVENT:
+            self._presence_received(args)
+        handlers = tuple(self.server_side.get(args[0], ()))
         for handler in handlers:
             self.server.tasks.start(self._run_server_side(handler, args, once))
         if not handlers:
             once(None)
+
+    def _presence_received(self, args: list[Any]) -> None:
+        """Another server has said something of presence."""
+        raise NotImplementedError
 
     async def _run_server_side(self, handler: Handler, args: list[Any], answer: Answer) -> None:
         values = args[1:] if handler.arity is None else args[1 : 1 + handler.arity]

@@ -6,24 +6,30 @@ import logging
 from asyncio import Future
 from collections.abc import Iterable, Sequence
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from ..adapters.adapter import BroadcastOptions
+from ..adapters.choice import as_rooms
 from ..engine.transport import FORCED_CLOSE, SERVER_SHUTTING_DOWN
 from ..errors import UsageError
 from ..events.acks import error_without_data
-from ..events.event import check_event
+from ..events.asking import asks_client
 from ..events.handlers import Handler, called
 from ..events.listening import Listening
+from ..events.registering import HearsClient
 from ..protocol.encoded import Encoded
+from ..protocol.event import check_event
+from ..protocol.offsets import without_offset
 from ..protocol.parser import CONNECT, DISCONNECT, Packet
 from ..protocol.socketio import DefaultParser
+from ..protocol.typed import emits_to_clients
 from ..tasks import FAILURES, raise_if_cancelled
 from ..types import Room
-from .broadcast import BroadcastOperator, Operators, as_rooms
+from .broadcast import BroadcastOperator, Operators
+from .data import Data
 from .handshake import Handshake
 from .operator import SocketOperator
-from .recovery import RECOVERABLE, TOO_OLD, Recovery, Saved
+from .recovery import RECOVERABLE, Found, Recovery
 
 if TYPE_CHECKING:
     from ..engine.http import Request
@@ -52,7 +58,7 @@ class AwaitsAnswer(Protocol):
         ...
 
 
-class Socket(Listening, Operators):
+class Socket(Listening, HearsClient, Operators[Data]):
     """One client in one namespace.
 
     Attributes:
@@ -64,6 +70,8 @@ class Socket(Listening, Operators):
         gone: whether it has been disconnected or refused.
         recovered: whether it is one that was here before, with the same id, rooms and data, and has got what it missed.
         not_recovered: why not, if the client has asked for that; else None.
+        pid: the private id of its session, if that can be recovered.
+        since: the offset of the moment when that session began.
         write: sends an `Encoded`; a copy of the session's slot.
     """
 
@@ -73,43 +81,41 @@ class Socket(Listening, Operators):
         "_acks",
         "_data",
         "_end",
-        "_pid",
+        "_returning",
         "_rooms",
-        "_saved",
-        "_since",
         "connection",
         "gone",
         "handshake",
         "id",
         "namespace",
         "not_recovered",
+        "pid",
         "recovered",
+        "since",
     )
 
     LIFE = ("disconnecting", "disconnect", "error")
 
-    def __init__(self, namespace: Namespace, connection: Connection, auth: Any) -> None:
+    def __init__(self, namespace: Namespace[Any], connection: Connection, auth: Any, found: Found = None) -> None:
         super().__init__(namespace.handlers)
-        self.namespace = namespace
-        self._saved: Saved | None = None
-        self._pid: str | None = None
-        self._since = 0
-        self.recovered = False
-        self.not_recovered: str | None = None
-        if namespace.recovery is not None:
-            self._saved, self.not_recovered = namespace.recovery.restore(auth or {})
-            self.recovered = self._saved is not None
-        self.id = self._saved.sid if self._saved is not None else namespace.server.generate_socket_id()
+        self.namespace: Namespace[Data] = namespace
+        self.pid: str | None = None
+        self.since = ""
+        self.not_recovered = found if isinstance(found, str) else None
+        self._returning = None if isinstance(found, str) else found
+        self.recovered = self._returning is not None
+        saved = self._returning.session if self._returning is not None else None
+        self.id = saved.sid if saved is not None else namespace.server.generate_socket_id()
         self.connection = connection
         self.handshake = Handshake(connection.session.request, auth)
         self.gone = False
         self.write = connection.session.write
         if namespace.name == "/" and type(namespace.server.parser) is DefaultParser:
             self._ack_encoder = namespace.server.parser.ack_encoder
-        self._data: dict[str, Any] | None = self._saved.data if self._saved is not None else None
+        self._data: Any = saved.data if saved is not None else None
         self._acks: dict[int, AwaitsAnswer] | None = None
         # the rooms before it has joined, and once it has gone
-        self._rooms: set[Room] | None = set(self._saved.rooms) if self._saved is not None else None
+        self._rooms: set[Room] | None = set(saved.rooms) if saved is not None else None
         self._end: tuple[str, object] | None = None
 
     def __repr__(self) -> str:
@@ -123,7 +129,7 @@ class Socket(Listening, Operators):
         return self.namespace.name
 
     @property
-    def server(self) -> Server:
+    def server(self) -> Server[Data]:
         """The server."""
         return self.namespace.server
 
@@ -148,15 +154,23 @@ class Socket(Listening, Operators):
         return not self.connected
 
     @property
-    def data(self) -> dict[str, Any]:
-        """Whatever the application wants to keep with the socket."""
+    def data(self) -> Data:
+        """Whatever the application wants to keep with the socket; an empty dict at first.
+
+        Its type, to type checkers, is that of the server: ``madang.Server[User]``, with a TypedDict.
+        """
         if self._data is None:
             self._data = {}
-        return self._data
+        return cast("Data", self._data)
 
     @data.setter
-    def data(self, data: dict[str, Any]) -> None:
+    def data(self, data: Data) -> None:
         self._data = data
+
+    @property
+    def has_data(self) -> bool:
+        """Whether there is anything in `data`."""
+        return bool(self._data)
 
     @property
     def rooms(self) -> set[Room]:
@@ -172,7 +186,8 @@ class Socket(Listening, Operators):
 
     # emitting
 
-    def emit(self, event: str | int, *args: Any) -> None:
+    @emits_to_clients
+    def emit(self, event: Any, *args: Any) -> None:
         """Send an event to this client. Never waits; may be called from any thread; dropped once the socket has gone.
 
         Raises:
@@ -185,7 +200,8 @@ class Socket(Listening, Operators):
         """Send the event ``message``."""
         self.emit_with(("message", *args))
 
-    def emit_with_ack(self, event: str | int, *args: Any, timeout: float | None = None) -> Future[Any]:
+    @asks_client
+    def emit_with_ack(self, event: Any, *args: Any, timeout: float | None = None) -> Future[Any]:
         """Send an event and get the client's answer. It is sent by this call, not when the result is awaited.
 
         Args:
@@ -207,31 +223,22 @@ class Socket(Listening, Operators):
         """Send an event, given as name and arguments, with the flags of a `SocketOperator`."""
         server, namespace = self.namespace.server, self.namespace
         if server.in_other_thread():
-            encoded = namespace.encode(args, None, compress)
-            if namespace.recovery is not None:  # its offset says when it was sent to the others
-                server.call_in_loop(self.emit_with, args, compress, volatile)
-            else:
-                server.call_in_loop(self._write_encoded, encoded, volatile)
-        elif namespace.recovery is not None and not volatile and self._is_expected():
-            only = BroadcastOptions(rooms=frozenset((self.id,)))
-            encoded = namespace.recoverable(args, only, compress)
-            if self.connected:
-                self.write(encoded)
-            else:  # it may be back, as another socket of the same id
-                namespace.adapter.broadcast(encoded, only)
+            server.call_in_loop(self._write_encoded, namespace.encode(args, None, compress), volatile)
         else:
             self._write_encoded(namespace.encode(args, None, compress), volatile)
 
-    def _is_expected(self) -> bool:
-        """Whether the client is here, or may come back."""
-        recovery = self.namespace.recovery
-        return self.connected or (self._pid is not None and recovery is not None and recovery.expects(self._pid))
-
     def _write_encoded(self, encoded: Encoded, volatile: bool) -> None:
-        if volatile:
+        recovery = self.namespace.recovery
+        if recovery is not None and not volatile and self._is_expected(recovery):
+            recovery.backend.send(self.id, encoded)
+        elif volatile:
             self.write_volatile(encoded)
         else:
             self.write(encoded)
+
+    def _is_expected(self, recovery: Recovery) -> bool:
+        """Whether the client is here, or may come back, as another socket of the same id."""
+        return self.connected or (self.pid is not None and recovery.backend.expects(self.pid))
 
     def write_volatile(self, encoded: Encoded) -> None:
         """Send a message only if it would leave at once."""
@@ -239,24 +246,24 @@ class Socket(Listening, Operators):
             self.write(encoded)
 
     @property
-    def volatile(self) -> SocketOperator:
+    def volatile(self) -> SocketOperator[Data]:
         """The same socket; what is sent is lost if it could not leave at once."""
         return SocketOperator(self, volatile=True)
 
-    def compress(self, compress: bool) -> SocketOperator:
+    def compress(self, compress: bool) -> SocketOperator[Data]:
         """The same socket; whether polling responses that carry the message may be compressed."""
         return SocketOperator(self, compress=compress)
 
-    def timeout(self, seconds: float) -> SocketOperator:
+    def timeout(self, seconds: float) -> SocketOperator[Data]:
         """The same socket; how long `emit_with_ack` waits, in seconds."""
         return SocketOperator(self, timeout=seconds)
 
     @property
-    def broadcast(self) -> BroadcastOperator:
+    def broadcast(self) -> BroadcastOperator[Data]:
         """Everyone in the namespace but this socket."""
         return self._operator()
 
-    def _operator(self) -> BroadcastOperator:
+    def _operator(self) -> BroadcastOperator[Data]:
         return BroadcastOperator(self.namespace, BroadcastOptions(except_=frozenset((self.id,))))
 
     # rooms
@@ -314,16 +321,22 @@ class Socket(Listening, Operators):
         """The middlewares have passed it: it is a member from now on."""
         namespace = self.namespace
         told = {"sid": self.id}
-        if namespace.recovery is not None:  # first, since who hears that it joins may emit, which it gets once
-            told["pid"] = self._recover(namespace.recovery)
+        recovery = namespace.recovery
+        presences = self._returning.session.presences if self._returning is not None else None
         rooms, self._rooms = self._rooms, None
+        left_own = self.recovered and self.id not in (rooms or ())
+        if recovery is not None:  # first, since who hears that it joins may emit, which it gets once
+            told["pid"] = self._catch_up(recovery)
+            recovery.joined(told["pid"], self, frozenset((*(rooms or ()), *(() if left_own else (self.id,)))))
         self.connected = True
         namespace.sockets[self.id] = self
         namespace.adapter.add(self)
         if rooms:
             namespace.adapter.join(self, rooms)
-        if self.recovered and self.id not in (rooms or ()):
+        if left_own:
             namespace.adapter.leave(self, self.id)  # as it had done
+        if self.recovered and presences is not None:
+            namespace.server.use_presence().restore(self, presences)
         self.connection.session.write(namespace.server.parser.encode_control(CONNECT, self.nsp, told))
         handlers = called(namespace.life["connection"])
         for handler in handlers:
@@ -332,25 +345,39 @@ class Socket(Listening, Operators):
         if in_turn := [handler for handler in handlers if not handler.concurrent]:
             self._start(self._run_connection(in_turn), False)
 
-    def _recover(self, recovery: Recovery) -> str:
+    def _catch_up(self, recovery: Recovery) -> str:
         """Send what was missed, ahead of CONNECT; the private id."""
-        saved, self._saved = self._saved, None
-        missed = recovery.missed(saved, self.handshake.auth.get("offset")) if saved is not None else None
-        if saved is not None and missed is None:  # while the middlewares were asked, more was sent than is kept
-            self.recovered, self.not_recovered = False, TOO_OLD
-            recovery.forget(saved)
-            saved = None
-        for encoded in missed or ():
-            self.connection.session.write(encoded)
-        self._pid = saved.pid if saved is not None else self.namespace.server.generate_socket_id()
-        self._since = recovery.joined(self._pid, self, saved.since if saved is not None else None)
-        return self._pid
+        returning, self._returning = self._returning, None
+        if returning is None:
+            self.since = recovery.backend.offset()
+            self.pid = self.namespace.server.generate_socket_id()
+        else:
+            missed = returning.missed()
+            assert not isinstance(missed, str), "it was asked in this very moment"
+            for encoded in missed:
+                self.connection.session.write(encoded)
+            self.since = returning.session.since
+            self.pid = returning.session.pid
+        return self.pid
+
+    def outdated(self) -> str | None:
+        """Why it cannot be what it was before after all: more was sent than is kept while the middlewares were asked.
+
+        The session is dropped then, and this socket of no more use.
+        """
+        if self._returning is None or self.namespace.recovery is None:
+            return None
+        missed = self.namespace.recovery.missed(self._returning)
+        if not isinstance(missed, str):
+            return None
+        self._returning = None
+        return missed
 
     def abandon(self) -> None:
         """It was refused, or has gone before it could join: undo what the middlewares did."""
-        if self._saved is not None and self.namespace.recovery is not None:
-            self.namespace.recovery.give_back(self._saved)
-            self._saved = None
+        if self._returning is not None:
+            self._returning.give_back()
+            self._returning = None
         if not self.gone or self._rooms is not None:
             self.gone = True
             self._rooms = None
@@ -367,10 +394,10 @@ class Socket(Listening, Operators):
         self.connected = False
         self.gone = True
         self._end = (reason, description)
-        if self._pid is not None and self.namespace.recovery is not None:
-            self.namespace.recovery.left(self._pid, self, self._since, reason, frozenset(self._rooms))
+        if self.pid is not None and self.namespace.recovery is not None:
+            self.namespace.recovery.left(self.pid, self, reason)
             if reason not in RECOVERABLE:
-                self._pid = None
+                self.pid = None
         self.connection.forget(self)
         self.namespace.socket_left(self)
         self.write = _drop
@@ -421,9 +448,9 @@ class Socket(Listening, Operators):
             self.write = self.connection.session.write if self._outgoing is None else self._write_told
 
     def _write_told(self, encoded: Encoded) -> None:
-        parser = self.namespace.server.parser
-        if encoded.event is None and encoded.text[1:2] in (b"2", b"5") and type(parser) is DefaultParser:
-            encoded.event = tuple(self.namespace.values_of(encoded))  # a broadcast of another worker
+        if not encoded.event and self.namespace.is_event(encoded):
+            values = self.namespace.values_of(encoded)  # a broadcast of another worker, or of the past
+            encoded.event = tuple(values) if encoded.event is None else without_offset(values)
         self._tell_outgoing(encoded)
         self.connection.session.write(encoded)
 
@@ -471,7 +498,7 @@ class Socket(Listening, Operators):
     # what the dispatcher asks
 
     @property
-    def _owner(self) -> Server:
+    def _owner(self) -> Server[Any]:
         return self.namespace.server
 
     @property

@@ -16,6 +16,9 @@ from ..types import TransportName
 from .outbox import Outbox
 
 _CLOSE = object()
+_EMPTY: Final = {"type": "websocket.send", "text": "b"}
+"""No bytes, in base64 (Engine.IO protocol, "Packet encoding")."""
+
 _SHARE: Final = 64
 """Messages of one client that are handled in one turn of the loop."""
 
@@ -32,6 +35,7 @@ class AsgiWebSocketTransport:
         tasks: owns the task that waits for the server.
         receive: the ASGI callable.
         send: the ASGI callable.
+        sends_empty: whether the server sends binary messages without a byte; if not, they go as text.
     """
 
     name: TransportName = "websocket"
@@ -47,17 +51,21 @@ class AsgiWebSocketTransport:
         "_receive",
         "_send",
         "_sending",
+        "_sends_empty",
         "_serving",
         "_start",
         "buffered",
         "session",
     )
 
-    def __init__(self, engine: Engine, outbox: Outbox, tasks: Tasks, receive: Any, send: Any) -> None:
+    def __init__(
+        self, engine: Engine, outbox: Outbox, tasks: Tasks, receive: Any, send: Any, *, sends_empty: bool = True
+    ) -> None:
         self._engine = engine
         self._outbox = outbox
         self._receive = receive
         self._send = send
+        self._sends_empty = sends_empty
         # uvicorn's own `send` waits for nothing but a client that does not read; another may do as it likes
         is_simple = type(getattr(send, "__self__", None)).__module__.startswith("uvicorn.")
         self._start = tasks.start_simple if is_simple else tasks.start
@@ -128,14 +136,14 @@ class AsgiWebSocketTransport:
             while queue:
                 encoded = queue.popleft()
                 if not isinstance(encoded, Encoded):
-                    await send({"type": "websocket.close", "code": self._close_code})
+                    await self._send_close()
                     return
                 if encoded.text:
                     text = encoded.string or encoded.make_string()
                     await send({"type": "websocket.send", "text": text})
                     self.buffered -= len(encoded.text)
                 for data in encoded.attachments:
-                    await send({"type": "websocket.send", "bytes": data})
+                    await send({"type": "websocket.send", "bytes": data} if data or self._sends_empty else _EMPTY)
                     self.buffered -= len(data)
             if isinstance(self.session, Session):
                 self.session.drained()
@@ -145,6 +153,14 @@ class AsgiWebSocketTransport:
         finally:
             self._draining = False
             self._sending = None
+
+    async def _send_close(self) -> None:
+        try:
+            await self._send({"type": "websocket.close", "code": self._close_code})
+        except Exception:
+            if self._close_code == 1000:
+                raise
+            await self._send({"type": "websocket.close"})  # daphne allows no code of the protocol's own
 
     def _enqueue(self, item: Encoded | object) -> None:
         if not self._queue and not self._draining:
