@@ -1,7 +1,7 @@
 """The `madang` command.
 
 ``madang run module:io`` serves a server on the native host; ``madang connect URL`` is a client in the terminal;
-``madang emit URL EVENT`` sends to the clients of a cluster.
+``madang emit URL EVENT`` sends to the clients of a cluster; ``madang doctor URL`` examines a deployment.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from ..compiled import COMPILED
 from . import connect, emit, run
+from .doctor import command as doctor
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,12 +23,13 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    options = _parser().parse_args(arguments)
+    options = command_line().parse_args(arguments)
     status: int = options.command(options)
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """What the command takes."""
     parser = argparse.ArgumentParser(prog="madang", description="A complete Socket.IO v4 for Python.")
     kind = "compiled" if COMPILED else "pure Python"
     parser.add_argument("--version", action="version", version=f"madang {version('madang')} ({kind})")
@@ -35,4 +37,5 @@ def _parser() -> argparse.ArgumentParser:
     run.add_parser(commands)
     connect.add_parser(commands)
     emit.add_parser(commands)
+    doctor.add_parser(commands)
     return parser

@@ -46,7 +46,7 @@ def make_client(options: argparse.Namespace) -> Client:
         "extra_headers": dict(header_of(said) for said in options.header),
         "with_credentials": options.cookies,
         "proxy": options.proxy,
-        "ssl_context": (tls := _tls(options)),
+        "ssl_context": (tls := tls_of(options)),
         "ssl_verify": tls is not None or not options.insecure,
     }
     if options.path is not None:
@@ -141,7 +141,7 @@ def _auth_part(said: str) -> dict[str, Any]:
     return cast("dict[str, Any]", value)
 
 
-def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
+def tls_of(options: argparse.Namespace) -> ssl.SSLContext | None:
     """A context of its own, for a private authority or a client's certificate.
 
     Raises:

@@ -1,0 +1,1 @@
+"""``madang doctor URL``: what is between clients and a server, examined from outside and told in words."""
