@@ -17,8 +17,8 @@ import subprocess
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
@@ -71,10 +71,10 @@ def _compile(target: Path, sources: Sequence[Path], headers: Sequence[Path]) -> 
 
 
 @contextmanager
-def on_core(core: int) -> Iterator[None]:
-    """Have what the block starts run on one core: children inherit where their parent may run."""
+def on_core(*cores: int) -> Iterator[None]:
+    """Have what the block starts run on one core, or on several: children inherit where their parent may run."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, set(cores))
     try:
         yield
     finally:
@@ -102,6 +102,16 @@ def cpu_seconds(pids: Sequence[int]) -> float:
     return sum(int(fields[11]) + int(fields[12]) for fields in stats) / TICKS
 
 
+def exact_cpu_seconds(pids: Sequence[int]) -> float:
+    """The same to the nanosecond, of threads that live; for what is not busy enough to be counted in ticks."""
+    spent = 0
+    for pid in pids:
+        for counted in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            with suppress(OSError):  # it has ended in between
+                spent += int(counted.read_text(encoding="ascii").split()[0])
+    return spent * 1e-9
+
+
 def resident_bytes(pids: Sequence[int]) -> int:
     """The memory of processes that is in RAM."""
     return sum(_resident(pid) for pid in pids)
@@ -125,17 +135,24 @@ def _resident(pid: int) -> int:
 
 
 class BusyMeter:
-    """How much of a core processes took in the last seconds; `sample` is to be called often."""
+    """How much of a core processes took in the last seconds; `sample` is to be called often.
 
-    def __init__(self, pids: Sequence[int], span: float) -> None:
+    Args:
+        pids: the processes.
+        span: how many seconds.
+        spent: gives the time that they have spent.
+    """
+
+    def __init__(self, pids: Sequence[int], span: float, spent: Callable[[Sequence[int]], float] = cpu_seconds) -> None:
         self.pids = pids
         self.span = span
+        self._spent = spent
         self._samples: deque[tuple[float, float]] = deque()
 
     def sample(self) -> None:
         """Note the time spent so far, and forget what lies too far back."""
         now = time.monotonic()
-        self._samples.append((now, cpu_seconds(self.pids)))
+        self._samples.append((now, self._spent(self.pids)))
         while len(self._samples) > 2 and self._samples[1][0] < now - self.span:
             self._samples.popleft()
 
@@ -164,16 +181,16 @@ def free_port() -> int:
 
 
 class Server:
-    """One life of a server, on one core; a context manager.
+    """One life of a server, on a core or several; a context manager.
 
     Attributes:
         port: where it listens.
         pids: its processes.
     """
 
-    def __init__(self, contender: Contender, core: int) -> None:
+    def __init__(self, contender: Contender, *cores: int) -> None:
         self.contender = contender
-        self.core = core
+        self.cores = cores
         self.port = 0
         self.pids: list[int] = []
         self._process: subprocess.Popen[bytes] | None = None
@@ -194,7 +211,7 @@ class Server:
         self.port = free_port()
         command = [*contenders.program(self.contender.command), str(self.port)]
         try:
-            with on_core(self.core):
+            with on_core(*self.cores):
                 self._process = subprocess.Popen(
                     command,
                     cwd=SERVERS,
@@ -295,18 +312,18 @@ class Load:
     Args:
         server: whom it drives.
         arguments: the case and its options.
-        core: where it runs.
+        cores: where it runs.
     """
 
-    def __init__(self, server: Server, arguments: Sequence[str], core: int) -> None:
+    def __init__(self, server: Server, arguments: Sequence[str], *cores: int) -> None:
         self.server = server
-        self.core = core
+        self.cores = cores
         self._command = [str(LOAD), *arguments, "--port", str(server.port)]
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
 
     def __enter__(self) -> Self:
-        with on_core(self.core):
+        with on_core(*self.cores):
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,
@@ -324,8 +341,8 @@ class Load:
                 stream.close()
         self._errors.close()
 
-    def line(self, limit: float, meter: BusyMeter | None = None) -> Figures:
-        """Its next line of JSON; `meter` is kept up to date while it is waited for.
+    def line(self, limit: float, *meters: BusyMeter) -> Figures:
+        """Its next line of JSON; the meters are kept up to date while it is waited for.
 
         Raises:
             Failed: it ended, or said nothing in `limit` seconds.
@@ -334,11 +351,11 @@ class Load:
         assert self._process.stdout is not None
         deadline = time.monotonic() + limit
         while not select.select([self._process.stdout], [], [], SAMPLE_INTERVAL)[0]:
-            if meter is not None:
+            for meter in meters:
                 meter.sample()
             if time.monotonic() > deadline:
                 raise Failed(f"the load was not done in {limit:.0f} s")
-        if meter is not None:
+        for meter in meters:
             meter.sample()
         text = _read_line(self._process.stdout, 1.0)
         if text is None:

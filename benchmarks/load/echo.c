@@ -13,6 +13,8 @@ typedef struct {
     int waiting; /* the slot whose attachment is still to come, or -1 */
 } line;
 
+static uint64_t first_done; /* on the first port, if there are several */
+
 static void ask(client *it, int slot, int place) {
     line *own = it->own;
     own->queue[place] = slot;
@@ -28,6 +30,7 @@ static void answered(client *it, int slot) {
     }
     if (figures.measuring) {
         figures.done++;
+        if (it->index < opt.first) first_done++;
         if (place > 0) figures.reordered++;
         figures_wait(now() - own->sent[slot]);
     }
@@ -62,5 +65,7 @@ void run_echo(void) {
     flush();
     run_for(opt.warmup);
     figures_begin();
-    figures_end(run_for(opt.seconds));
+    double seconds = run_for(opt.seconds);
+    if (opt.other) figures_add("first", (double)first_done);
+    figures_end(seconds);
 }

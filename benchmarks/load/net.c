@@ -101,6 +101,11 @@ void flush(void) {
 
 /* ---------------------------------------------------------------- connecting */
 
+static int port_of(int index) {
+    if (opt.other == 0 || index < opt.first) return opt.port;
+    return opt.third && index % 2 ? opt.third : opt.other;
+}
+
 static void open_socket(client *it, int index) {
     if (poller < 0) {
         poller = epoll_create1(0);
@@ -120,10 +125,10 @@ static void open_socket(client *it, int index) {
     struct sockaddr_in from = {.sin_family = AF_INET};
     from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)(index / PORTS_PER_ADDRESS));
     if (bind(it->fd, (struct sockaddr *)&from, sizeof from) < 0) fail("cannot bind: %s", strerror(errno));
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)opt.port)};
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port_of(index))};
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (connect(it->fd, (struct sockaddr *)&to, sizeof to) < 0 && errno != EINPROGRESS)
-        fail("cannot connect to port %d: %s", opt.port, strerror(errno));
+        fail("cannot connect to port %d: %s", port_of(index), strerror(errno));
 }
 
 void client_start(client *it, int index, message_handler on_message) {
@@ -139,7 +144,7 @@ void client_start(client *it, int index, message_handler on_message) {
     handle_message = on_message;
     it->state = STARTING;
     connecting_count++;
-    int length = snprintf(head, sizeof head, upgrade, opt.port);
+    int length = snprintf(head, sizeof head, upgrade, port_of(index));
     client_write(it, head, (size_t)length);
     it->blocked = true; /* until the socket says that it is connected */
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT, .data.ptr = it};

@@ -11,15 +11,20 @@
 /* What the command line asked for. */
 typedef struct {
     int port;
+    int other;       /* a second port, for all clients but the first so many; 0: there is none */
+    int third;       /* a third port, for every other of those clients; 0: there is none */
+    int first;       /* how many clients connect to the first port, if there are several */
     int clients;     /* Socket.IO clients in all */
     int inflight;    /* messages, or handshakes, under way at once (of each client, or of each group) */
     int groups;      /* rooms; 1 is the whole namespace */
+    int burst;       /* broadcasts that one event asks for */
     size_t size;     /* bytes of a payload */
     bool binary;     /* payloads are attachments */
     bool typed;      /* payloads are orders, which the server validates */
     double warmup;   /* seconds before measuring */
     double seconds;  /* seconds of measuring */
     double rate;     /* events a second, for the open loop */
+    bool paced;      /* broadcasts across servers go out at that rate, and carry when */
 } options;
 
 typedef enum { STARTING, UPGRADING, OPENING, JOINING, READY, CLOSED } state;
