@@ -27,14 +27,14 @@ class Receipt(msgspec.Struct):
     at: datetime
 
 
-ORDER = madang.Event("order", list[Line])  # from the page, answered with a Receipt
-SOLD = madang.Event("sold", Receipt)  # to every page
+ORDER = madang.ClientEvent[[list[Line]], Receipt]("order")  # from the page, answered with a Receipt
+SOLD = madang.ServerEvent[[Receipt], None]("sold")  # to every page
 
 io = madang.Server()
 
 
 @io.on(ORDER)
-def order(socket: madang.Socket, lines: list[Line]):
+def order(socket: madang.Socket, lines: list[Line]) -> Receipt:
     unknown = [line.item for line in lines if line.item not in PRICES]
     if unknown:
         raise madang.EventError("not on the menu", code="unknown_item", data=unknown)

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from madang import Event
+from madang import ClientEvent, ServerEvent
 
 NAME_LENGTH = 24
 TEXT_LENGTH = 1000
@@ -144,26 +144,26 @@ class UserTyping(Struct, frozen=True):
     user: User
 
 
-# /chat, from the page; all but TYPING are answered with an ack
-JOIN_ROOM = Event("join room", JoinRoom)
-LEAVE_ROOM = Event("leave room", LeaveRoom)
-NEW_ROOM = Event("new room", NewRoom)
-EARLIER_MESSAGES = Event("earlier messages", EarlierMessages)
-SEND_MESSAGE = Event("send message", NewMessage)
-TYPING = Event("typing", Typing)
+# /chat, from the page: what it sends, and what it is answered
+JOIN_ROOM = ClientEvent[[JoinRoom], RoomState]("join room")
+LEAVE_ROOM = ClientEvent[[LeaveRoom], None]("leave room")
+NEW_ROOM = ClientEvent[[NewRoom], Room]("new room")
+EARLIER_MESSAGES = ClientEvent[[EarlierMessages], History]("earlier messages")
+SEND_MESSAGE = ClientEvent[[NewMessage], Message]("send message")
+TYPING = ClientEvent[[Typing], None]("typing")
 
 # /chat, to the page
-ROOMS = Event("rooms", list[Room])
-ROOM = Event("room", Room)
-PRESENCE = Event("presence", Presence)
-CHAT_MESSAGE = Event("chat message", Message)
-USER_TYPING = Event("user typing", UserTyping)
+ROOMS = ServerEvent[[list[Room]], None]("rooms")
+ROOM = ServerEvent[[Room], None]("room")
+PRESENCE = ServerEvent[[Presence], None]("presence")
+CHAT_MESSAGE = ServerEvent[[Message], None]("chat message")
+USER_TYPING = ServerEvent[[UserTyping], None]("user typing")
 
-# /notifications, from the page; both are answered with an ack
-NOTIFY = Event("notify", Notify)
-MARK_READ = Event("mark read", Read)
+# /notifications, from the page
+NOTIFY = ClientEvent[[Notify], Notification]("notify")
+MARK_READ = ClientEvent[[Read], None]("mark read")
 
 # /notifications, to the page
-NOTIFICATIONS = Event("notifications", list[Notification])
-NOTIFICATION = Event("notification", Notification)
-NOTIFICATIONS_READ = Event("notifications read", Read)
+NOTIFICATIONS = ServerEvent[[list[Notification]], None]("notifications")
+NOTIFICATION = ServerEvent[[Notification], None]("notification")
+NOTIFICATIONS_READ = ServerEvent[[Read], None]("notifications read")

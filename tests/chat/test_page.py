@@ -16,7 +16,7 @@ CODE = PAGE.replace((WEB / "i18n.js").read_text("utf-8").partition("const KEPT")
 
 def constants(module):
     """The event names and limits of events.py."""
-    return {name: value for name, value in vars(module).items() if isinstance(value, madang.Event | int)}
+    return {name: value for name, value in vars(module).items() if isinstance(value, madang.TypedEvent | int)}
 
 
 def texts(language):
@@ -35,7 +35,7 @@ def test_both_ends_use_the_same_names():
 
 def test_no_event_has_two_names():
     """Within a direction each event has a name of its own, and none is reserved."""
-    names = [str(event) for event in constants(events).values() if isinstance(event, madang.Event)]
+    names = [str(event) for event in constants(events).values() if isinstance(event, madang.TypedEvent)]
     assert len(names) == len(set(names))
     assert not {"connect", "connect_error", "disconnect", "disconnecting", "error"} & set(names)
 
