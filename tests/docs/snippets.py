@@ -5,10 +5,11 @@ A fence of Python is compiled. One with a title is a whole program, and what fol
 * ``js title="…"`` or ``html title="…"``: its page, which Node runs with the stock client against the program;
 * ``python title="client….py"``: the same in Python, run in a process of its own; there may be several for one program;
 * ``text title="page"`` (or ``"client"``) and ``text title="server"``: the lines that the page and the program print, in
-  this order.
+  this order. A program that has them and no page has that of the program before it.
 
 A program listens on port 3000 in the text and on any free one in the test. One that does not call ``run`` is given to
-uvicorn, under the name ``app`` or ``io``.
+uvicorn, under the name ``app`` or ``io``. The server may be JavaScript as well (``js title="server…"``), for pages that
+compare: it is run by Node.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from tests.hosts import ROOT, listening
 
 PAGES: Final = sorted([*ROOT.glob("README*.md"), *ROOT.glob("docs/*.md")])
 ADDRESS: Final = "http://localhost:3000"
-PATIENCE: Final = 8.0
+PATIENCE: Final = 25.0
 
 _FENCE: Final = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 _SCRIPT: Final = re.compile(r'<script type="module">\n(.*?)</script>', re.DOTALL)
@@ -98,19 +99,25 @@ def programs(page: Path) -> list[Program]:
             if found[-1].page is not None:
                 found.append(Program(found[-1].server))
             found[-1].page = snippet
-        elif snippet.language == "python":
+        elif snippet.language == "python" or snippet.title.startswith("server."):
             found.append(Program(snippet))
         elif snippet.language in ("js", "html"):
             found[-1].page = snippet
         elif snippet.language == "text":
+            if found[-1].page is None:
+                found[-1].page = found[-2].page
             title = "page" if snippet.title == "client" else snippet.title
             found[-1].prints[title] = snippet.code.splitlines()
     return found
 
 
 @contextlib.asynccontextmanager
-async def serving(snippet: Snippet, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
-    """Run a program; the URL where it listens."""
+async def serving(snippet: Snippet, monkeypatch: pytest.MonkeyPatch, node: str, port: int) -> AsyncIterator[str]:
+    """Run a program; the URL where it listens. `port` is for one in JavaScript."""
+    if snippet.language == "js":
+        async with serving_javascript(snippet.code, node, port) as url:
+            yield url
+        return
     ran: list[tuple[Hosted, dict[str, Any]]] = []
     monkeypatch.setattr(Hosted, "run", lambda self, **options: ran.append((self, options)))
     module = types.ModuleType("__main__")
@@ -120,7 +127,8 @@ async def serving(snippet: Snippet, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
         app = getattr(module, "app", None) or module.io
         async with listening(app, "uvicorn") as url:
             yield url
-            await module.io.close()
+            if (io := getattr(module, "io", None)) is not None:
+                await io.close()
         return
     ((hosted, options),) = ran
     running = await hosted.start(**{**options, "host": "127.0.0.1", "port": 0})
@@ -128,6 +136,30 @@ async def serving(snippet: Snippet, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
         yield running.url
     finally:
         await running.stop()
+
+
+@contextlib.asynccontextmanager
+async def serving_javascript(code: str, node: str, port: int) -> AsyncIterator[str]:
+    """Run a server under Node; the URL where it listens."""
+    process = await asyncio.create_subprocess_exec(
+        *(node, "--input-type=module", "-"), cwd=ROOT / "tests" / "js", stdin=asyncio.subprocess.PIPE
+    )
+    assert process.stdin is not None
+    process.stdin.write(code.replace("3000", str(port)).encode())
+    process.stdin.close()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while process.returncode is None:
+                with contextlib.suppress(OSError):
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                    writer.close()
+                    break
+                await asyncio.sleep(0.02)
+        yield f"http://localhost:{port}"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 def script(page: Snippet) -> str:

@@ -101,6 +101,39 @@ async def test_fastapi_app(start: Start, node: str):
             assert "socket.io.esm.min.js" in (await http.get("/")).text
 
 
+@pytest.mark.feature("B3")
+@pytest.mark.parametrize("transport", ["polling", "websocket"])
+@pytest.mark.parametrize("name", ["fastapi_app", "litestar_app", "quart_app", "django_app"])
+async def test_frameworks(start: Start, node: str, name: str, transport: str):
+    """Around each framework's application the server hears clients, and its routes answer and reach them."""
+    page = f"""
+        import {{ io }} from "socket.io-client";
+        const socket = io("http://localhost:3000", {{ transports: ["{transport}"] }});
+        socket.on("said", (text) => console.log(text));
+        socket.on("connect", () => socket.emit("say", "by event"));
+    """
+    async with start(name) as url, run_page(node, page, url, 1) as printed, httpx.AsyncClient(base_url=url) as http:
+        assert printed == ["by event"]
+        assert (await http.post("/say", params={"text": "by route"})).json() == {"heard by": 1}
+        assert (await http.get("/nowhere")).status_code == 404
+
+
+@pytest.mark.feature("B3")
+@pytest.mark.parametrize("name", ["litestar_app", "quart_app", "django_app"])
+async def test_what_a_route_sends(start: Start, node: str, name: str):
+    """What a route emits comes to the clients, from a view of Django's in a thread and from one that is a coroutine."""
+    page = """
+        import { io } from "socket.io-client";
+        const socket = io("http://localhost:3000");
+        socket.on("said", (text) => console.log(text));
+        const post = (path) => fetch(`http://localhost:3000/${path}?text=hello`, { method: "POST" });
+        socket.on("connect", () => post("say").then(() => post("shout")));
+    """
+    wanted = ["hello", "HELLO"] if name == "django_app" else ["hello"]
+    async with start(name) as url, run_page(node, page, url, len(wanted)) as printed:
+        assert printed == wanted
+
+
 async def test_starlette_mount(start: Start, node: str):
     """The mounted server and the application's own route answer on one port."""
     page = """

@@ -19,15 +19,20 @@ def test_python_compiles(snippet: Snippet):
     compile(snippet.code, str(snippet), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
+@pytest.mark.feature("X5")
 @pytest.mark.parametrize("program", PROGRAMS, ids=str)
 async def test_a_program_does_what_its_page_says(
-    program: Program, node: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    program: Program,
+    node: str,
+    free_port: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ):
     """Program and page run together and print the lines that stand below them."""
     assert program.page is not None, f"{program} has a title, so it needs a page that uses it"
     wanted = program.prints["page"]
     async with (
-        serving(program.server, monkeypatch) as url,
+        serving(program.server, monkeypatch, node, free_port) as url,
         run_page(node, script(program.page), url, len(wanted), python=program.page.language == "python") as printed,
     ):
         assert printed == wanted

@@ -20,7 +20,9 @@ import pytest
 
 import madang
 from madang import errors
-from madang.adapters.redis_options import RedisOptions
+from madang.adapters.nats.options import NatsOptions
+from madang.adapters.postgres.options import PostgresOptions
+from madang.adapters.redis.options import RedisOptions
 from madang.cli.commands import COMMANDS
 from madang.cli.main import main
 from madang.client.options import ClientKeywords, ClientOptions
@@ -31,6 +33,7 @@ from madang.engine.options import CookieOptions, EngineOptions
 from madang.engine.transport import PARSE_ERROR, PING_TIMEOUT, TRANSPORT_CLOSE, TRANSPORT_ERROR
 from madang.protocol.socketio import DefaultParser
 from madang.server.options import ServerOptions
+from madang.server.presence import PresenceOptions
 from tests.hosts import ROOT
 
 
@@ -58,6 +61,8 @@ def default_of(field: dataclasses.Field[Any]) -> object:
     [
         ("Server", ServerOptions),
         ("RedisAdapter", RedisOptions),
+        ("PostgresAdapter", PostgresOptions),
+        ("NatsAdapter", NatsOptions),
         ("Server and Engine", EngineOptions),
         ("Client", ClientOptions),
         ("The client's way to its server", ClientEngineOptions),
@@ -70,6 +75,12 @@ def test_every_option_and_its_default(heading: str, options: Any):
     told = [(row[0], row[1]) for row in rows(section("options.md", heading))]
     assert {name: math.inf if default == "inf" else ast.literal_eval(default) for name, default in told} == wanted
     assert len(told) == len(wanted)
+
+
+def test_every_option_of_presence():
+    """docs/presence.md names each of its options, with its default."""
+    told = [(row[0], ast.literal_eval(row[1])) for row in rows(section("presence.md", "Options"))]
+    assert told == [(field.name, field.default) for field in dataclasses.fields(PresenceOptions)]
 
 
 def test_what_a_client_takes_by_name():
@@ -158,3 +169,16 @@ def test_every_exception():
         if isinstance(kind := getattr(madang, name), type) and issubclass(kind, madang.MadangError)
     }
     assert {row[0] for row in rows(section("errors.md", "Each of them"))} == public
+
+
+@pytest.mark.parametrize(
+    ("page", "headings"),
+    [("from-node.md", ("Server", "Socket")), ("from-python-socketio.md", ("Calls", "What behaves differently"))],
+)
+def test_the_names_for_those_who_come_from_elsewhere(page: str, headings: tuple[str, ...]):
+    """What the tables call on `io`, `socket`, `client` and `madang` is there."""
+    owners = {"io": madang.Server, "socket": madang.Socket, "client": madang.Client, "madang": madang}
+    cells = [row[-1] for heading in headings for row in rows(section(page, heading))]
+    told = {name for cell in cells for name in re.findall(r"\b(io|socket|client|madang)\.(?!io\b)(\w+)", cell)}
+    assert len(told) > 20
+    assert {(owner, name) for owner, name in told if not hasattr(owners[owner], name)} == set()
