@@ -5,7 +5,7 @@ PY := .venv/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check --quiet
 NPM := npm install --no-audit --no-fund --no-package-lock --no-progress --loglevel=error
 PYRIGHT := tests/js/node_modules/.bin/pyright
-PYTEST := $(PY) -m pytest --numprocesses=2 --dist=worksteal
+PYTEST := $(PY) -m pytest --numprocesses=3 --dist=worksteal
 PURE := tests/budgets tests/events tests/hostile tests/hosting tests/properties tests/protocol tests/regressions
 
 # What has a compiled twin is compiled when madang is installed.
@@ -22,7 +22,7 @@ WEB := examples/chat/web/node_modules/.installed
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help chat test parity bench lint format types setup chromium redis clean
+.PHONY: help chat test docs parity bench lint format types setup chromium servers clean
 
 help: ## show this list
 	@echo "madang: a complete Socket.IO v4 server for Python"
@@ -36,8 +36,11 @@ test: setup lint types ## set up everything and run every check and test
 	@CHROMIUM="$$(scripts/find_chromium.sh)" $(PYTEST) --parity=check tests
 	@echo "the same without the compiled modules:" && MADANG_PURE=1 $(PYTEST) $(PURE)
 
-parity: setup ## run the tests and write docs/parity.md: which test proves which feature
-	@CHROMIUM="$$(scripts/find_chromium.sh)" $(PY) scripts/parity.py
+docs: $(DEV) ## build the documentation as a site, in build/docs; every warning is an error
+	@$(PY) scripts/docs.py
+
+parity: $(DEV) ## write docs/parity.md: which test proves which feature
+	@$(PY) scripts/parity.py
 
 bench: $(BENCH) ## measure madang beside its peers, and write docs/benchmarks.md (ONLY=echo-100-1 ROUNDS=3 for a part)
 	@benchmarks/servers/setup.sh || echo "bench: going on without what could not be set up" >&2
@@ -53,6 +56,7 @@ endif
 lint: $(DEV) ## ruff (lint and format) and import-linter
 	@$(PY) -m ruff check --quiet || { echo "ruff: mend the lines above, or try: make format"; exit 1; }
 	@$(PY) -m ruff format --check --quiet || { $(PY) -m ruff format --check; echo "ruff: try: make format"; exit 1; }
+	@$(PY) scripts/parity.py --check > .venv/parity.log || { cat .venv/parity.log; exit 1; }
 	@.venv/bin/lint-imports --no-logo > .venv/lint-imports.log 2>&1 || { cat .venv/lint-imports.log; exit 1; }
 	@echo "lint: ok"
 
@@ -64,16 +68,16 @@ types: $(DEV) $(JS) ## mypy --strict and pyright strict
 	@$(PYRIGHT) --warnings > .venv/pyright.log 2>&1 || { cat .venv/pyright.log; exit 1; }
 	@echo "types: ok"
 
-setup: $(DEV) $(JS) $(WEB) chromium redis ## everything the tests need: virtual environment, npm packages, Chromium, Redis
+setup: $(DEV) $(JS) $(WEB) chromium servers ## everything the tests need: Python and npm packages, Chromium, Redis, PostgreSQL, NATS, nginx, HAProxy
 
 chromium:
 	@scripts/find_chromium.sh --install > /dev/null
 
-redis:
-	@scripts/find_redis.sh --install > /dev/null
+servers:
+	@for server in redis postgres nats nginx haproxy; do scripts/find_server.sh $$server --install > /dev/null || exit 1; done
 
 clean: ## remove the virtual environment, npm packages and caches
-	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist tests/output
+	@rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist tests/output
 	@rm -rf benchmarks/build benchmarks/servers/*/node_modules benchmarks/servers/*/target benchmarks/servers/*/.venv
 	@rm -rf tests/js/node_modules examples/chat/web/node_modules
 	@rm -f src/madang/*/*.so src/madang/*/*.pyd

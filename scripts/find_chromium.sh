@@ -19,28 +19,10 @@ find_browser() {
     return 1
 }
 
-apt_install() {
-    command -v apt-get >/dev/null 2>&1 || return 1
-    if [ "$(id -u)" = 0 ]; then
-        as_root=
-    elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
-        as_root="sudo -n"
-    else
-        return 1
-    fi
-    echo "installing chromium with apt-get ..." >&2
-    apt="$as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300"
-    log=$(mktemp)
-    # A list of packages that cannot be renewed may still be good enough.
-    { $apt update || true; $apt install -y --no-install-recommends chromium; } >"$log" 2>&1 </dev/null
-    status=$?
-    [ "$status" = 0 ] || tail -n 5 "$log" >&2
-    rm -f "$log"
-    return "$status"
-}
+. "$(dirname "$0")/apt_install.sh"
 
 find_browser && exit 0
-if [ -z "${CHROMIUM:-}" ] && [ "${1:-}" = "--install" ] && apt_install && find_browser; then
+if [ -z "${CHROMIUM:-}" ] && [ "${1:-}" = "--install" ] && apt_install chromium && find_browser; then
     exit 0
 fi
 

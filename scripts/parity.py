@@ -1,7 +1,8 @@
-"""What is there, and which test says so: docs/parity.md out of docs/features.toml and a run of the tests.
+"""What is there, and which test says so: docs/parity.md out of docs/features.toml and the marks of the tests.
 
-The functions are pure; `tests/conftest.py` feeds them what a run of pytest saw. Run as a program, it runs the tests
-and writes the file (the same as ``make parity``).
+The functions are pure; `tests/conftest.py` feeds them what pytest saw. Run as a program, it collects the tests and
+writes the file (the same as ``make parity``); with ``--check`` it says whether the file is what it would write. That
+the tests pass is for ``make test`` to show: a row whose test does not pass fails it.
 """
 
 from __future__ import annotations
@@ -115,7 +116,8 @@ def render(groups: Iterable[Group], proven: Proofs) -> str:
         "# Parity with Socket.IO v4",
         "",
         "Each row is a feature; it is there when a test that passes says so. Written by `make parity` from",
-        "[features.toml](features.toml) and a run of the tests: do not edit.",
+        "[features.toml](features.toml) and the marks of the tests, each of which `make test` wants to pass:",
+        "do not edit.",
         "",
         "| group | | proven | planned | declined | open |",
         "|---|---|--:|--:|--:|--:|",
@@ -164,5 +166,9 @@ def _cell(text: str) -> str:
 
 
 if __name__ == "__main__":
-    command = [sys.executable, "-m", "pytest", "--numprocesses=2", "--dist=worksteal", "--parity=write", "tests"]
-    sys.exit(subprocess.call(command, cwd=ROOT))
+    mode = "check" if "--check" in sys.argv else "write"
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-qq", f"--parity={mode}", "tests"]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    told = done.stdout.splitlines()
+    print("\n".join(told if done.returncode else told[-1:]))
+    sys.exit(done.returncode)

@@ -1,7 +1,7 @@
 """What every test may use: the marker `feature`, which docs/parity.md is made from, and a few fixtures.
 
-``pytest --parity=write`` writes docs/parity.md after the run; ``--parity=check`` fails the run if the file is not what
-the run proves. Both want a run of everything.
+``pytest --collect-only --parity=write`` writes docs/parity.md from what the tests name, and runs none of them;
+``--parity=check`` fails a run of everything in which a test that is named there does not pass.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 import gc
 import os
 import shutil
-import socket
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -74,6 +73,11 @@ class FeatureRun:
             problems += ["docs/parity.md is stale; run `make parity` and commit it:", *islice(changes, 30)]
         return problems
 
+    def collected(self, test: pytest.Item, rows: list[str]) -> None:
+        """Take it that a test passes; a run of the tests is what shows whether it does."""
+        self.named[test.nodeid] = rows
+        self.outcomes[test.nodeid] = "passed"
+
 
 FEATURES = pytest.StashKey[FeatureRun]()
 PROBLEMS = pytest.StashKey[list[str]]()
@@ -85,7 +89,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--parity",
         choices=("off", "check", "write"),
         default="off",
-        help="docs/parity.md: leave it alone, compare it with what this run proves, or write it",
+        help="docs/parity.md: leave it alone, compare it with what this run proves, or write what the tests name",
     )
 
 
@@ -101,16 +105,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if rows := run.rows(item):
             item.user_properties.append((ROWS, " ".join(rows)))  # which comes back with the report, from any process
+            if config.getoption("collectonly"):
+                run.collected(item, rows)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
-    if hasattr(config, "workerinput") or config.getoption("collectonly"):
+    if hasattr(config, "workerinput"):
         return
     run, wanted = config.stash[FEATURES], config.getoption("--parity")
-    if wanted == "write" and run.outcomes:
-        parity.PARITY.write_text(run.text(), encoding="utf-8")
+    if wanted == "write":
+        if not config.getoption("collectonly"):
+            raise pytest.UsageError("--parity=write wants --collect-only, and all tests")
+        if not session.exitstatus:
+            parity.PARITY.write_text(run.text(), encoding="utf-8")
     elif wanted == "check":
         if session.testsfailed or session.exitstatus:
             config.stash[PROBLEMS] = ["docs/parity.md can be compared only when all tests pass"]
@@ -138,9 +147,9 @@ LOOKS = 5
 @pytest.fixture
 def free_port() -> int:
     """A TCP port on the loopback address that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    from tests.hosts import free_port
+
+    return free_port()
 
 
 @pytest.fixture(scope="session")
