@@ -55,7 +55,7 @@ from .errors import (
     WaitTimeout,
 )
 from .events import Ack, Replies, Reply, ReplyStream
-from .hosting import ASGIApp, install
+from .hosting import ASGIApp, StaticFiles, install
 from .protocol.encoded import Encoded
 from .protocol.event import ClientEvent, ClusterEvent, Event, EventMap, ServerEvent, TypedEvent
 from .protocol.msgpack import MsgpackParser
@@ -161,6 +161,7 @@ __all__ = [
     "Session",
     "Socket",
     "SocketClosed",
+    "StaticFiles",
     "SyncClient",
     "SyncEventStream",
     "SyncSocket",

@@ -74,6 +74,8 @@ class Engine(Listeners, Hosted):
         self._middlewares: list[Middleware] = []
         self._clock: Clock | None = None
         self.on_bound: Callable[[], None] | None = None
+        self.files: Callable[[Exchange, str], bool] | None = None
+        """Asked with a request below the path, and the path: whether it was for a file, and has been answered."""
         self._counter = itertools.count()
         self._cookie = _cookie_header(self.options.cookie)
         facts = {
@@ -133,6 +135,8 @@ class Engine(Listeners, Hosted):
     async def handle(self, exchange: Exchange) -> None:
         """Answer one HTTP request, now or later."""
         request = exchange.request
+        if len(request.path) > len(self.options.path) and self._is_file(exchange):
+            return
         try:
             await self._run_middlewares(request)
             if not self._handle_known(exchange):
@@ -142,11 +146,16 @@ class Engine(Listeners, Hosted):
 
     def handle_at_once(self, exchange: Exchange) -> None:
         """The same, for hosts that see that nobody `asks`."""
+        if len(exchange.request.path) > len(self.options.path) and self._is_file(exchange):
+            return
         try:
             if not self._handle_known(exchange):
                 self._handshake(exchange, self._new_id(exchange.request))
         except HandshakeError as error:
             self._refuse(exchange, error)
+
+    def _is_file(self, exchange: Exchange) -> bool:
+        return self.files is not None and self.files(exchange, self.options.path)
 
     def _handle_known(self, exchange: Exchange) -> bool:
         """Answer all but the handshake of a new session; False if it is one."""

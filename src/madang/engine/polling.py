@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
@@ -16,6 +15,7 @@ from ..errors import PacketError
 from ..protocol import engineio
 from ..protocol.encoded import Encoded
 from ..types import TransportName
+from .content import compress_body
 from .http import Exchange, Request, Response
 from .transport import PARSE_ERROR, TRANSPORT_CLOSE, TRANSPORT_ERROR
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 COMPRESSION_THRESHOLD: Final = 1024
 """Bytes from which on a response is compressed."""
 
-_WBITS: Final = {"gzip": 31, "deflate": 15}
-_QUALITY: Final = re.compile(r"\s*q=([01](?:\.[0-9]{0,3})?)\s*").fullmatch
 _NOT_DIGITS: Final = re.compile(r"[^0-9]")
 _NEWLINES: Final = re.compile(r"(\\)?\\n")
 _NOOP: Final = Encoded(b"6")
@@ -286,25 +284,8 @@ class PollingTransport:
             response = Response(200, _javascript(index, body), "text/javascript; charset=UTF-8")
         options = self._engine.options
         if compress and options.http_compression and len(response.body) >= COMPRESSION_THRESHOLD:
-            _compress(request, response)
+            compress_body(request, response)
         return self._engine.decorated(response, request, initial=initial)
-
-
-def _compress(request: Request, response: Response) -> None:
-    """Compress the body with what the client likes best; of equals, what it names first (RFC 9110, section 12.5.3)."""
-    weights: dict[str, float] = {}
-    for entry in request.headers.get("accept-encoding", "").lower().split(","):
-        name, _, parameters = entry.partition(";")
-        match = _QUALITY(parameters)
-        weights.setdefault(name.strip(), float(match.group(1)) if match is not None else 1.0)
-    if "*" in weights:
-        weights.setdefault("gzip", weights["*"])
-    wanted = [name for name, weight in weights.items() if name in _WBITS and weight > 0]
-    if wanted:
-        best = max(wanted, key=weights.__getitem__)
-        compressor = zlib.compressobj(6, zlib.DEFLATED, _WBITS[best])
-        response.body = compressor.compress(response.body) + compressor.flush()
-        response.headers.append(("content-encoding", best))
 
 
 def _javascript(index: str, body: bytes) -> bytes:

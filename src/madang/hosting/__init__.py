@@ -2,5 +2,6 @@
 
 from .asgi import ASGIApp
 from .host import install
+from .static import StaticFiles
 
-__all__ = ["ASGIApp", "install"]
+__all__ = ["ASGIApp", "StaticFiles", "install"]

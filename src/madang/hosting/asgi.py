@@ -15,6 +15,7 @@ from ..errors import HandshakeError
 from ..transports.asgi import AsgiWebSocketTransport
 from .misplaced import looks_like_ours, not_here
 from .runtime import Runtime, runtime_of, started
+from .static import StaticFiles, StaticFilesOption
 
 logger = logging.getLogger("madang.hosting")
 
@@ -30,11 +31,16 @@ class ASGIApp:
     Args:
         io: the server or engine.
         app: the other application.
+        static_files: URL paths and the file or folder that each stands for, such as ``{"/": "web/index.html"}``; they
+            come before the other application. See `madang.StaticFiles`.
+
+    Raises:
+        OptionError: `static_files` names what is not there.
     """
 
-    def __init__(self, io: Hosted, app: Any = None) -> None:
+    def __init__(self, io: Hosted, app: Any = None, *, static_files: StaticFilesOption | None = None) -> None:
         self.io = io
-        self.app = app
+        self.app = app if static_files is None else StaticFiles(static_files, app)
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         """Answer one ASGI connection."""
@@ -175,12 +181,12 @@ def _unless_not_found(engine: Engine, scope: Scope, send: Any) -> Any:
     return send_on
 
 
-async def _respond(response: Response, send: Any) -> None:
+async def _respond(response: Response, send: Any, *, bodiless: bool = False) -> None:
     headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in writable(response.headers)]
     if response.status not in (204, 304):
         headers.append((b"content-length", str(len(response.body)).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": response.body})
+    await send({"type": "http.response.body", "body": b"" if bodiless else response.body})
 
 
 async def _http(engine: Engine, runtime: Runtime, request: Request, receive: Any, send: Any) -> None:
@@ -203,7 +209,7 @@ async def _http(engine: Engine, runtime: Runtime, request: Request, receive: Any
     finally:
         exchange.abort()
     if exchange.response is not None:
-        await _respond(exchange.response, send)
+        await _respond(exchange.response, send, bodiless=request.method == "HEAD")
 
 
 async def _read_body(exchange: Exchange, receive: Any) -> None:

@@ -23,6 +23,7 @@ from .handover import Handover, mark_of
 from .reloading import changes
 from .runtime import Runtime, started
 from .site import State
+from .static import StaticFiles
 from .supervisor import SPREADS, supervise
 from .worker import Assignment, Line, assignment
 
@@ -214,6 +215,9 @@ def _config(hosted: Hosted, host: str, port: int, other: Any, options: dict[str,
         "lifespan": "auto" if other is not None else "off",
         **options,
     }
+    static_files = settings.pop("static_files", None)
+    if static_files is not None:
+        other = StaticFiles(static_files, other)
     try:
         return uvicorn.Config(ASGIApp(hosted, other), host, port, http=cast("Any", Door), **settings)
     except TypeError as error:
@@ -239,10 +243,10 @@ def run(hosted: Hosted, /, *, host: str = "127.0.0.1", port: int = 3000, **optio
         hosted: a server or engine.
         host: the address to listen on.
         port: the port; 0 for any free one.
-        **options: `app`, another ASGI app for all other paths; `on_start`, called with a `Running`; and what
-            `uvicorn.Config` takes, such as `ssl_certfile` and `ssl_keyfile`. `workers`: how many processes serve, each
-            this program run again; `reload`: whether to begin anew whenever a source file changes; `drain`: seconds in
-            which a server that stops sends its clients away, a few at a time.
+        **options: `app`, another ASGI app for all other paths; `static_files`, see `StaticFiles`; `on_start`, called
+            with a `Running`; and what `uvicorn.Config` takes, such as `ssl_certfile` and `ssl_keyfile`. `workers`: how
+            many processes serve, each this program run again; `reload`: whether to begin anew whenever a source file
+            changes; `drain`: seconds in which a server that stops sends its clients away, a few at a time.
     """
     workers, reload = options.pop("workers", None), options.pop("reload", False)
     told = assignment()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 from ..adapters.sources import AdapterOption, settings_of
@@ -27,6 +28,7 @@ class ServerKeywords(EngineKeywords, total=False):
     json_default: Callable[[Any], Any] | None
     connection_state_recovery: bool | RecoveryOptions | Mapping[str, Any] | None
     presence: PresenceOptions | Mapping[str, Any] | None
+    serve_client: bool | str | PathLike[str] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,9 @@ class ServerOptions:
             what it missed: True, or a dict of `RecoveryOptions`. Default None: no.
         presence: how servers tell each other who is present: a dict of `PresenceOptions`. Default None: as they are
             by default.
+        serve_client: whether the browser's client is served below the path, as ``/socket.io/socket.io.js`` and so on,
+            from the npm package ``socket.io`` or ``socket.io-client``: True, or where it is; without it the server does
+            not start. Default None: if one is installed in the ``node_modules`` here or above. False: no.
     """
 
     connect_timeout: float = 45.0
@@ -63,6 +68,7 @@ class ServerOptions:
     json_default: Callable[[Any], Any] | None = None
     connection_state_recovery: bool | RecoveryOptions | Mapping[str, Any] | None = None
     presence: PresenceOptions | Mapping[str, Any] | None = None
+    serve_client: bool | str | PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         """Check all values.

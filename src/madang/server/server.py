@@ -26,6 +26,7 @@ from ..events.owner import EventOwner
 from ..protocol.socketio import DefaultParser
 from ..types import Room
 from .broadcast import BroadcastOperator, NamespaceOperators
+from .bundle import Bundle
 from .connection import Connection
 from .data import Data
 from .dynamic import Decide, ParentNamespace, template
@@ -93,6 +94,9 @@ class Server(NamespaceOperators[Data], HandlerRegistry[Data], ServerSide, EventO
         self._serving = False
         self._adapters_closed = False
         self._engine.on_bound = self._bound
+        if self.options.serve_client is not False:
+            bundle = Bundle(self.options.serve_client)
+            self._engine.files = lambda exchange, path: bundle.answer(exchange, path, self._engine.cors)
         self.main: Namespace[Data] = Namespace(self, "/")
         self.namespaces["/"] = self.main
         self.handlers = self.main.handlers
