@@ -80,7 +80,9 @@ async def crew(program: Path = APP, *, env: dict[str, str] | None = None, **opti
     try:
         assert process.stdout is not None
         running.url = (await before(START_WITHIN, process.stdout.readline(), "its address")).decode().strip()
-        assert running.url.startswith("http"), await before(START_WITHIN, process.communicate(), "what it says")
+        assert running.url.startswith(("http", "unix")), await before(
+            START_WITHIN, process.communicate(), "what it says"
+        )
         yield running
     finally:
         if process.returncode is None:

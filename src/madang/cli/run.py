@@ -21,6 +21,7 @@ def add_parser(commands: Any) -> None:
     run.add_argument("target", metavar="MODULE:IO", help="where the server is, such as app:io")
     run.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
     run.add_argument("--port", type=int, default=3000, help="port to listen on, 0 for any free one (default 3000)")
+    run.add_argument("--uds", metavar="PATH", help="listen at this path, a Unix socket, in place of host and port")
     run.add_argument("--app-dir", default=".", help="folder to import the module from (default: this one)")
     run.add_argument("--log-level", default="info", choices=("critical", "error", "warning", "info", "debug"))
     run.add_argument("--ssl-certfile", help="certificate, for https and wss")
@@ -46,6 +47,8 @@ def serve(options: argparse.Namespace) -> int:
         if options.workers is not None:
             settings["workers"] = options.workers
         settings |= {"reload": options.reload, "drain": options.drain}
+        if options.uds:
+            settings["uds"] = options.uds
         if options.forwarded_allow_ips:
             settings["forwarded_allow_ips"] = options.forwarded_allow_ips
         hosted.run(**settings)

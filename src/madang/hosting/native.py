@@ -20,11 +20,12 @@ from ..errors import OptionError
 from .asgi import ASGIApp
 from .door import Door, HandedOver
 from .handover import Handover, mark_of
+from .listening import Place, url_of
 from .reloading import changes
 from .runtime import Runtime, started
 from .site import State
 from .static import StaticFiles
-from .supervisor import SPREADS, supervise
+from .supervisor import address_of, supervise
 from .worker import Assignment, Line, assignment
 
 logger = logging.getLogger("madang.hosting")
@@ -160,13 +161,8 @@ class _Running:
         self._server = server
         self.scheme = "https" if server.config.is_ssl else "http"
         self._task = task
-        address: tuple[str, int] = listener.getsockname()[:2]
-        self.host, self.port = address
-
-    @property
-    def url(self) -> str:
-        """The address; a listener on all interfaces is named by localhost."""
-        return _url(self.scheme, self.host, self.port)
+        self.host, self.port = address_of(listener)
+        self.url = url_of(self.scheme, listener)
 
     async def stop(self) -> None:
         """Close all clients, then the server."""
@@ -174,39 +170,12 @@ class _Running:
         await self._task
 
 
-def _url(scheme: str, host: str, port: int) -> str:
-    named = {"0.0.0.0": "localhost", "::": "localhost"}.get(host, host)
-    return f"{scheme}://{f'[{named}]' if ':' in named else named}:{port}"
-
-
-def _listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """A bound socket; a shared one is one of several that are bound to the same port.
-
-    Raises:
-        OSError: the address is taken or not ours; the message says which.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # named as TCP, so that asyncio turns Nagle's algorithm off on what is accepted
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared and SPREADS:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from None
-    listener.set_inheritable(True)
-    return listener
-
-
-def _config(hosted: Hosted, host: str, port: int, other: Any, options: dict[str, Any]) -> uvicorn.Config:
+def _config(hosted: Hosted, place: Place, other: Any, options: dict[str, Any]) -> uvicorn.Config:
     for name in ("workers", "reload"):
         if options.get(name) not in (None, False, 1):
             raise OptionError(f"{name} is for io.run() and the command, which have the process to themselves")
-    for name in ("uds", "fd"):
-        if options.get(name) is not None:
-            raise OptionError(f"{name}: the native host serves one host and port")
+    if options.get("fd") is not None:
+        raise OptionError("fd: the native host opens its socket itself; it takes host and port, or uds")
     settings: dict[str, Any] = {
         "log_level": "warning",
         "access_log": False,
@@ -219,7 +188,7 @@ def _config(hosted: Hosted, host: str, port: int, other: Any, options: dict[str,
     if static_files is not None:
         other = StaticFiles(static_files, other)
     try:
-        return uvicorn.Config(ASGIApp(hosted, other), host, port, http=cast("Any", Door), **settings)
+        return uvicorn.Config(ASGIApp(hosted, other), place.host, place.port, http=cast("Any", Door), **settings)
     except TypeError as error:
         raise OptionError(f"{error}; options of the native host are those of uvicorn.Config") from None
 
@@ -243,10 +212,11 @@ def run(hosted: Hosted, /, *, host: str = "127.0.0.1", port: int = 3000, **optio
         hosted: a server or engine.
         host: the address to listen on.
         port: the port; 0 for any free one.
-        **options: `app`, another ASGI app for all other paths; `static_files`, see `StaticFiles`; `on_start`, called
-            with a `Running`; and what `uvicorn.Config` takes, such as `ssl_certfile` and `ssl_keyfile`. `workers`: how
-            many processes serve, each this program run again; `reload`: whether to begin anew whenever a source file
-            changes; `drain`: seconds in which a server that stops sends its clients away, a few at a time.
+        **options: `uds`, the path of a Unix socket in place of host and port; `app`, another ASGI app for all other
+            paths; `static_files`, see `StaticFiles`; `on_start`, called with a `Running`; and what `uvicorn.Config`
+            takes, such as `ssl_certfile` and `ssl_keyfile`. `workers`: how many processes serve, each this program run
+            again; `reload`: whether to begin anew whenever a source file changes; `drain`: seconds in which a server
+            that stops sends its clients away, a few at a time.
     """
     workers, reload = options.pop("workers", None), options.pop("reload", False)
     told = assignment()
@@ -256,7 +226,7 @@ def run(hosted: Hosted, /, *, host: str = "127.0.0.1", port: int = 3000, **optio
     elif workers is not None or reload:
         supervise_native(hosted, host, port, 1 if workers is None else workers, reload, options)
         return
-    factory = _config(hosted, host, port, None, {}).get_loop_factory()
+    factory = _config(hosted, Place(host, port), None, {}).get_loop_factory()
     with suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=factory) as runner:
         runner.run(_serve(hosted, host, port, options, own_process=True))
 
@@ -293,10 +263,13 @@ async def _launch(
     settings = dict(options)
     told: Assignment | None = settings.pop("assignment", None)
     drain = _seconds("drain", settings.pop("drain", 0.0))
-    config = _config(hosted, host, port, settings.pop("app", None), settings)
-    listener = socket.socket(fileno=told.listener) if told is not None else _listen(host, port)
+    place = Place.of(host, port, settings.pop("uds", None))
+    config = _config(hosted, place, settings.pop("app", None), settings)
+    listener = socket.socket(fileno=told.listener) if told is not None else place.listen()
     server = _Server(config, hosted, signals=signals, assignment=told, drain=drain)
     task = asyncio.create_task(server.serve([listener]))
+    if told is None:
+        task.add_done_callback(lambda _: place.clear())
     ready = asyncio.create_task(server.ready.wait())
     try:
         await asyncio.wait((task, ready), return_when=asyncio.FIRST_COMPLETED)
@@ -314,18 +287,21 @@ def supervise_native(hosted: Hosted, host: str, port: int, workers: int, reload:
     settings = dict(options)
     on_start = settings.pop("on_start", None)
     drain = _seconds("drain", settings.pop("drain", 0.0))
-    config = _config(hosted, host, port, settings.pop("app", None), settings)
+    place = Place.of(host, port, settings.pop("uds", None))
+    config = _config(hosted, place, settings.pop("app", None), settings)
     scheme = "https" if config.is_ssl else "http"
-    if port:
-        _listen(host, port).close()  # a shared one would join another server of ours, and take half of its connections
-    supervise(
-        lambda known: _listen(host, port or known, shared=True),
-        lambda listener: _url(scheme, *listener.getsockname()[:2]),
-        workers,
-        drain=drain,
-        watch=changes() if reload else None,
-        on_start=on_start,
-    )
+    place.require_free()
+    try:
+        supervise(
+            lambda known: place.listen(known, shared=True),
+            lambda listener: url_of(scheme, listener),
+            workers,
+            drain=drain,
+            watch=changes() if reload else None,
+            on_start=on_start,
+        )
+    finally:
+        place.clear()
 
 
 def _seconds(name: str, value: Any) -> float:

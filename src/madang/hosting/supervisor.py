@@ -166,9 +166,8 @@ class Supervisor:
                 self._serving = True
                 for place in range(self._count):  # one may have ended while the others were awaited
                     await self._fill(place)
-                address: tuple[str, int] = self._listeners[0].getsockname()[:2]
                 if on_start is not None:
-                    on_start(Supervised(self._url(self._listeners[0]), *address))
+                    on_start(Supervised(self._url(self._listeners[0]), *address_of(self._listeners[0])))
                 if watch is not None:
                     watching = asyncio.create_task(self._watch(watch))
                 if self._exchange_again:
@@ -182,12 +181,13 @@ class Supervisor:
     def _open(self) -> None:
         port = 0
         for place in range(self._count):
-            if place and not SPREADS:
+            if place and (not SPREADS or not port):
                 break
             listener = self._listen(port)
             self._listeners.append(listener)
             listener.listen(2048)
-            port = listener.getsockname()[1]
+            if listener.family != socket.AF_UNIX:  # of these there is one, from which all workers accept
+                port = listener.getsockname()[1]
 
     def _stop(self) -> None:
         if self._stopping.is_set():  # a second Ctrl-C does not wait
@@ -374,6 +374,12 @@ class Supervisor:
                 self._tell(worker, signal.SIGKILL)
             await asyncio.wait(self._watchers)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def address_of(listener: socket.socket) -> tuple[str, int]:
+    """Host and port that a socket listens on; its path and 0 if it is a Unix socket."""
+    name: Any = listener.getsockname()
+    return (name, 0) if isinstance(name, str) else (name[0], name[1])
 
 
 async def _is_ready(line: socket.socket) -> bool:
