@@ -13,7 +13,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from madang import ASGIApp, Server, Socket
+from madang import ASGIApp, OptionError, Server, Socket
 from tests.conformance.wire import DEADLINE, SOCKET, address, before, browser
 from tests.hostile.raw import TEXT, Raw, connection, handshake, text
 from tests.hosts import listening
@@ -181,7 +181,20 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return cert, key
 
 
-@pytest.mark.feature("B1", "G13")
+@pytest.mark.feature("B9")
+@pytest.mark.parametrize("how", ["absent", "junk", "no key"])
+async def test_a_certificate_that_cannot_be_used(certificate: tuple[Path, Path], tmp_path: Path, how: str) -> None:
+    """The server does not start, and the error names both files."""
+    cert, key = certificate
+    junk = tmp_path / "junk.pem"
+    junk.write_text("junk")
+    files = {"absent": (str(tmp_path / "none"), str(key)), "junk": (str(cert), str(junk)), "no key": (str(junk), None)}
+    named, other = files[how]
+    with pytest.raises(OptionError, match=r"cannot be used .ssl_certfile=.*ssl_keyfile="):
+        await server().start(port=0, ssl_certfile=named, ssl_keyfile=other)
+
+
+@pytest.mark.feature("B1", "B9", "G13")
 async def test_tls(certificate: tuple[Path, Path]) -> None:
     """With a certificate the native host speaks https and wss, and a socket knows that it is secure."""
     cert, key = certificate

@@ -13,7 +13,7 @@ from tests.client.tools import WAYS, Papers, upgraded
 from tests.conformance.wire import SOCKET, Polling, address, before, browser, refusal, tcp, websocket
 from tests.workers.crew import Place, crew, process_of
 
-pytestmark = pytest.mark.feature("S14")
+pytestmark = pytest.mark.feature("S14", "B13", "B15")
 
 MANY = 24
 

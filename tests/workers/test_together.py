@@ -18,7 +18,7 @@ from tests.workers.crew import Place, crew, process_of, until
 __all__ = ["driver", "js"]
 
 
-pytestmark = pytest.mark.feature("S14")
+pytestmark = pytest.mark.feature("S14", "B13", "B15")
 
 
 @pytest.fixture

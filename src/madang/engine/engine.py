@@ -27,6 +27,7 @@ from .http import Exchange, Request, Response
 from .listeners import Listeners
 from .options import EngineKeywords, EngineOptions, refuse_unknown
 from .polling import PollingTransport
+from .proxies import LOOPBACK, Proxies
 from .session import Session
 from .timetable import Timetable
 from .transport import SERVER_SHUTTING_DOWN, TRANSPORT_ERROR, Transport
@@ -63,6 +64,7 @@ class Engine(Listeners, Hosted):
         refuse_unknown(options, EngineOptions)
         self.options = EngineOptions(**cast("Any", options))
         self.cors = Cors(self.options.cors)
+        self.proxies = Proxies(LOOPBACK if self.options.trusted_proxies is None else self.options.trusted_proxies)
         self.sessions: dict[str, Session] = {}
         self.timetable = Timetable()
         self.pings = self.timetable.lane(self.options.ping_interval, self._send_ping)

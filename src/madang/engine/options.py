@@ -56,6 +56,7 @@ class EngineKeywords(TypedDict, total=False):
     cookie: bool | CookieOptions | None
     allow_request: AllowRequest | None
     generate_id: GenerateId | None
+    trusted_proxies: str | Sequence[str] | None
     outbound_limit: int
     slow_client: Literal["disconnect", "drop"]
 
@@ -79,6 +80,8 @@ class EngineOptions:
         allow_request: called with each handshake's request; False refuses it with code 4, and so does a `ConnectError`,
             whose message the client is told. May be a coroutine function.
         generate_id: makes the session ids, which must be unguessable. May be a coroutine function.
+        trusted_proxies: whose X-Forwarded-For, X-Forwarded-Proto and Forwarded are believed: addresses, networks such
+            as ``"10.0.0.0/8"``, ``"unix"`` for a Unix socket, ``"*"`` for all. Default: those on this machine.
         outbound_limit: bytes that may wait for one client before `slow_client` applies. Default 16 MiB.
         slow_client: what happens beyond that: ``"disconnect"``, or ``"drop"`` the new message. Default disconnect.
     """
@@ -96,6 +99,7 @@ class EngineOptions:
     cookie: bool | CookieOptions | None = None
     allow_request: AllowRequest | None = None
     generate_id: GenerateId | None = None
+    trusted_proxies: str | Sequence[str] | None = None
     outbound_limit: int = 16 * 1024 * 1024
     slow_client: Literal["disconnect", "drop"] = "disconnect"
 

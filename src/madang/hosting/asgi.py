@@ -69,9 +69,9 @@ async def answer(app: Hosted, scope: Scope, receive: Any, send: Any) -> None:
     if path is None:
         await _not_found(engine, scope, receive, send)
     elif kind == "http":
-        await _http(engine, runtime, _request(scope, path), receive, send)
+        await _http(engine, runtime, _request(engine, scope, path), receive, send)
     elif kind == "websocket":
-        await _websocket(engine, runtime, _request(scope, path), receive, send)
+        await _websocket(engine, runtime, _request(engine, scope, path), receive, send)
 
 
 def _path_for(engine: Engine, scope: Scope) -> str | None:
@@ -94,17 +94,22 @@ def _path_for(engine: Engine, scope: Scope) -> str | None:
     return None
 
 
-def _request(scope: Scope, path: str) -> Request:
+def _request(engine: Engine, scope: Scope, path: str) -> Request:
     client = scope.get("client")
     scheme: str = scope.get("scheme", "http")
+    remote, scheme = engine.proxies.client(
+        (client[0], client[1] or 0) if client and client[0] else None,
+        {"ws": "http", "wss": "https"}.get(scheme, scheme),
+        scope["headers"],
+    )
     return Request(
         scope.get("method", "GET"),
         path,
         scope.get("query_string", b"").decode("latin-1"),
         scope["headers"],
         received_at=time.time(),
-        remote=(client[0], client[1]) if client else None,
-        scheme={"ws": "http", "wss": "https"}.get(scheme, scheme),
+        remote=remote,
+        scheme=scheme,
         scope=scope,
     )
 

@@ -20,10 +20,10 @@ from ..errors import OptionError
 from .asgi import ASGIApp
 from .door import Door, HandedOver
 from .handover import Handover, mark_of
-from .listening import Place, url_of
 from .reloading import changes
 from .runtime import Runtime, started
 from .site import State
+from .sockets import Place, url_of
 from .static import StaticFiles
 from .supervisor import address_of, supervise
 from .worker import Assignment, Line, assignment
@@ -184,13 +184,23 @@ def _config(hosted: Hosted, place: Place, other: Any, options: dict[str, Any]) -
         "lifespan": "auto" if other is not None else "off",
         **options,
     }
+    trusted = hosted.engine.options.trusted_proxies
+    if trusted is not None:  # the other application sees the clients where the server sees them
+        settings.setdefault("forwarded_allow_ips", trusted if isinstance(trusted, str) else list(trusted))
     static_files = settings.pop("static_files", None)
     if static_files is not None:
         other = StaticFiles(static_files, other)
     try:
-        return uvicorn.Config(ASGIApp(hosted, other), place.host, place.port, http=cast("Any", Door), **settings)
+        config = uvicorn.Config(ASGIApp(hosted, other), place.host, place.port, http=cast("Any", Door), **settings)
     except TypeError as error:
         raise OptionError(f"{error}; options of the native host are those of uvicorn.Config") from None
+    if config.is_ssl:
+        try:
+            config.load()
+        except OSError as error:  # of which the errors of TLS are a kind
+            files = f"ssl_certfile={config.ssl_certfile!r}, ssl_keyfile={config.ssl_keyfile!r}"
+            raise OptionError(f"the certificate or its key cannot be used ({files}): {error}") from None
+    return config
 
 
 def load(target: str) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
 from typing import Any, Final, cast
 
 import uvicorn
@@ -14,6 +13,7 @@ from uvicorn.server import ServerState
 from ..engine.engine import Engine
 from ..engine.host import Hosted
 from ..engine.http import Request
+from ..engine.proxies import Proxies
 from ..engine.timetable import Lane
 from .asgi import ASGIApp
 from .handover import Handover
@@ -63,7 +63,7 @@ class Site:
         self.direct = plain and is_outermost
         self.handover: Handover | None = getattr(state, "handover", None)
         self.openings = tuple(method + self.path for method in _METHODS)
-        self._trust = _forwarded_by(config) if config.proxy_headers else None
+        self._proxies = _proxies_of(config, self.engine) if config.proxy_headers else None
         self._defaults: Headers = []
         self._head = b""
         if self.engine is not None:
@@ -94,11 +94,8 @@ class Site:
     def request(self, remote: tuple[str, int] | None, method: str, target: bytes, headers: Headers) -> Request:
         """A request as the engine sees it."""
         scheme = self.scheme
-        if self._trust is not None:
-            for name, _ in headers:
-                if name.startswith(b"x-forwarded-"):
-                    remote, scheme = self._trust(remote, scheme, headers)
-                    break
+        if self._proxies is not None:
+            remote, scheme = self._proxies.client(remote, scheme, headers)
         path, _, query = target.partition(b"?")
         return Request(
             method,
@@ -140,17 +137,9 @@ def _engine_of(config: uvicorn.Config) -> tuple[Engine | None, bool]:
     return None, False
 
 
-def _forwarded_by(config: uvicorn.Config) -> Any:
-    """From client, scheme and headers to client and scheme as a trusted proxy tells them, by uvicorn's own rules."""
-
-    async def nothing(*_: Any) -> None: ...
-
-    trust: Any = ProxyHeadersMiddleware(nothing, config.forwarded_allow_ips)
-
-    def forwarded(client: tuple[str, int] | None, scheme: str, headers: Headers) -> tuple[Any, str]:
-        scope: Any = {"type": "http", "client": client, "scheme": scheme, "headers": headers}
-        with suppress(StopIteration):
-            trust(scope, nothing, nothing).send(None)
-        return scope["client"], scope["scheme"]
-
-    return forwarded
+def _proxies_of(config: uvicorn.Config, engine: Engine | None) -> Proxies | None:
+    """The proxies that the server trusts; those that uvicorn was told of if the server was told of none."""
+    if engine is None or engine.options.trusted_proxies is not None:
+        return engine.proxies if engine is not None else None
+    told: Any = config.forwarded_allow_ips
+    return engine.proxies if told == "127.0.0.1" else Proxies(told)  # which is uvicorn's way of saying: this machine

@@ -45,7 +45,7 @@ class Place:
             raise OptionError(f"uds must be the path of a Unix socket, not {uds!r}")
         if not hasattr(socket, "AF_UNIX"):
             raise OptionError("uds: this system has no Unix sockets")
-        return cls(host, port, os.path.abspath(os.fspath(cast("Any", uds))))
+        return cls(host, port, os.path.abspath(cast("str", os.fspath(cast("Any", uds)))))
 
     def listen(self, known: int = 0, *, shared: bool = False) -> socket.socket:
         """A bound socket.
