@@ -1,4 +1,4 @@
-"""A FastAPI application with a Socket.IO server around it: one port, routes that emit, and a page of the same origin.
+"""A FastAPI application with a Socket.IO server around it: one port, routes that emit, shared dependencies.
 
 Run it with ``python examples/fastapi_app.py``, or with any ASGI server: ``uvicorn examples.fastapi_app:app``. Open
 http://localhost:3000, and post to it: ``curl -X POST "localhost:3000/say?text=hello"``. It needs fastapi.
@@ -6,10 +6,11 @@ http://localhost:3000, and post to it: ``curl -X POST "localhost:3000/say?text=h
 
 import os
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI, Header
 from fastapi.responses import HTMLResponse
 
 import madang
+from madang.fastapi import Inject
 
 PAGE = """<!doctype html>
 <title>madang and FastAPI</title>
@@ -25,6 +26,11 @@ PAGE = """<!doctype html>
 api = FastAPI()
 io = madang.Server()
 app = madang.ASGIApp(io, api)
+inject = Inject(api)
+
+
+def greeting(accept_language: str = Header("en")) -> str:
+    return "안녕" if accept_language.startswith("ko") else "Hello"
 
 
 @api.get("/")
@@ -41,6 +47,17 @@ def say(text: str):  # runs in a thread; emitting from there is fine
 @io.on("say")
 def said(socket: madang.Socket, text: str):
     io.emit("said", text)
+
+
+@api.get("/greet")
+def greet(name: str, word: str = Depends(greeting)):
+    return f"{word}, {name}!"
+
+
+@io.on("greet")
+@inject
+def greeted(socket: madang.Socket, name: str, word: str = Depends(greeting)):  # the same, by an event
+    return f"{word}, {name}!"
 
 
 if __name__ == "__main__":

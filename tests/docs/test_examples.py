@@ -88,17 +88,18 @@ async def test_typed_events(start: Start, node: str):
 
 
 async def test_fastapi_app(start: Start, node: str):
-    """The page is there, and what is posted to a route reaches the clients."""
+    """The page is there, what is posted to a route reaches the clients, and a route and an event share a dependency."""
     page = """
         import { io } from "socket.io-client";
-        const socket = io("http://localhost:3000");
-        socket.on("said", (text) => console.log(text));
-        socket.on("connect", () => fetch("http://localhost:3000/say?text=hello", { method: "POST" }));
+        const socket = io("http://localhost:3000", { extraHeaders: { "Accept-Language": "ko" } });
+        socket.on("said", (text) => socket.emitWithAck("greet", text).then(console.log));
+        socket.on("connect", () => fetch("http://localhost:3000/say?text=Minji", { method: "POST" }));
     """
     async with start("fastapi_app") as url, run_page(node, page, url, 1) as printed:
-        assert printed == ["hello"]
+        assert printed == ["안녕, Minji!"]
         async with httpx.AsyncClient(base_url=url) as http:
             assert "socket.io.esm.min.js" in (await http.get("/")).text
+            assert (await http.get("/greet", params={"name": "Minji"})).json() == "Hello, Minji!"
 
 
 @pytest.mark.feature("B3")

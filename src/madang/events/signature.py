@@ -194,7 +194,8 @@ def signature_of(
         HandlerError: it cannot be called with a client's arguments; the message names the parameter.
     """
     plain = _plain_function(function)
-    code = None if inspect.ismethod(plain) else getattr(plain, "__code__", None)
+    shared = not inspect.ismethod(plain) and not hasattr(plain, "__signature__")
+    code = getattr(plain, "__code__", None) if shared else None
     shape = (code, skip, len(getattr(plain, "__defaults__", None) or ()))
     if not checked:
         return _cached(shape if code is not None else None, lambda: _read(function, skip, (), {}))
@@ -206,6 +207,31 @@ def signature_of(
         _refuse_payload(function, plain, first)
     key = (*shape, types, tuple(hints.items())) if own and code is not None and plain is function else None
     return _cached(key, lambda: _read(function, skip, types, hints))
+
+
+def annotations_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """A function's annotations as objects, without that of what it returns.
+
+    The first one, which is the socket's, may name what is imported for type checkers alone; it is left out then.
+
+    Raises:
+        HandlerError: another one cannot be resolved.
+    """
+    plain = _plain_function(function)
+    annotations: dict[str, Any] = dict(getattr(plain, "__annotations__", {}))
+    annotations.pop("return", None)
+    first = _without_socket(plain, 1, annotations)
+    hints, _ = _resolve(plain, annotations)
+    if first is not None and not isinstance(first, str):
+        names: Any = plain.__code__.co_varnames
+        hints = {names[names[:1] in (("self",), ("cls",))]: first, **hints}
+    return hints
+
+
+def is_foreign_marker(default: Any, annotation: Any) -> bool:
+    """Whether a parameter's default or annotation says that FastAPI is to fill it."""
+    marks = (default, *(typing.get_args(annotation)[1:] if typing.get_origin(annotation) is typing.Annotated else ()))
+    return any(type(mark).__module__ == "fastapi.params" for mark in marks)
 
 
 def _cached(key: Any, make: Callable[[], Signature]) -> Signature:
@@ -269,6 +295,11 @@ def _read(function: Callable[..., Any], skip: int, types: tuple[Any, ...], hints
         return Signature([], 0, Parameter("args", Any), None, typed=False)
     name = getattr(function, "__qualname__", repr(function))
     for parameter in found:
+        if is_foreign_marker(parameter.default, hints.get(parameter.name, parameter.annotation)):
+            raise HandlerError(
+                f"{name}: {parameter.name!r} is a dependency of FastAPI, which a client could send here; "
+                "put @madang.fastapi.inject right above the function"
+            )
         if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty:
             raise HandlerError(f"{name}: {parameter.name!r} is keyword-only, and clients send no keywords")
     positional = [p for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]

@@ -14,6 +14,7 @@ from ..adapters.messages import AdapterGap, SocketFacts
 from ..engine.listeners import Listeners
 from ..errors import HandlerError
 from ..events.handlers import Handler, HandlerTable
+from ..events.signature import is_foreign_marker
 from ..protocol.encoded import Encoded
 from ..protocol.offsets import with_offset
 from ..protocol.parser import BINARY_EVENT, EVENT
@@ -49,14 +50,22 @@ def check_middleware(middleware: M) -> M:
     if inspect.isgeneratorfunction(middleware) or inspect.isasyncgenfunction(middleware):
         raise HandlerError("a middleware that yields would never run; let it return, or raise madang.ConnectError")
     try:
-        inspect.signature(middleware).bind(None)
+        signature = inspect.signature(middleware)
+    except ValueError:  # a function written in C that does not tell
+        return middleware
+    for parameter in signature.parameters.values():
+        if is_foreign_marker(parameter.default, parameter.annotation):
+            raise HandlerError(
+                f"the middleware's {parameter.name!r} is a dependency of FastAPI; put @madang.fastapi.inject right "
+                "above the function"
+            )
+    try:
+        signature.bind(None)
     except TypeError:
         raise HandlerError(
             "a middleware takes the socket and nothing else; it returns to accept the client, and raises "
             "madang.ConnectError to refuse it"
         ) from None
-    except ValueError:  # a function written in C that does not tell
-        pass
     return middleware
 
 
