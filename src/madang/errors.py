@@ -21,6 +21,7 @@
     ├── AdapterUnavailable
     ├── ConnectionFailed
     ├── SocketClosed
+    ├── ServerClosed
     └── HandlerFailed
 
 `UsageError` is the caller's fault and is raised at once, where the mistake is made. `ProtocolError` is the peer's
@@ -256,6 +257,10 @@ class SocketClosed(MadangError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"socket has been disconnected ({reason})")
         self.reason = reason
+
+
+class ServerClosed(MadangError):
+    """A thread waited for the server's event loop, and the server was closed, or the loop has ended."""
 
 
 class HandlerFailed(MadangError, AssertionError):

@@ -193,7 +193,7 @@ def signature_of(
     Raises:
         HandlerError: it cannot be called with a client's arguments; the message names the parameter.
     """
-    plain = _plain_function(function)
+    plain = plain_function(function)
     shared = not inspect.ismethod(plain) and not hasattr(plain, "__signature__")
     code = getattr(plain, "__code__", None) if shared else None
     shape = (code, skip, len(getattr(plain, "__defaults__", None) or ()))
@@ -217,7 +217,7 @@ def annotations_of(function: Callable[..., Any]) -> dict[str, Any]:
     Raises:
         HandlerError: another one cannot be resolved.
     """
-    plain = _plain_function(function)
+    plain = plain_function(function)
     annotations: dict[str, Any] = dict(getattr(plain, "__annotations__", {}))
     annotations.pop("return", None)
     first = _without_socket(plain, 1, annotations)
@@ -249,7 +249,7 @@ def _cached(key: Any, make: Callable[[], Signature]) -> Signature:
     return signature
 
 
-def _plain_function(function: Any) -> Any:
+def plain_function(function: Any) -> Any:
     """The function behind decorators, partials and callable objects, which has the annotations."""
     while True:
         if isinstance(function, functools.partial):

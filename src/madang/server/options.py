@@ -29,6 +29,7 @@ class ServerKeywords(EngineKeywords, total=False):
     connection_state_recovery: bool | RecoveryOptions | Mapping[str, Any] | None
     presence: PresenceOptions | Mapping[str, Any] | None
     serve_client: bool | str | PathLike[str] | None
+    slow_handler: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,8 @@ class ServerOptions:
         serve_client: whether the browser's client is served below the path, as ``/socket.io/socket.io.js`` and so on,
             from the npm package ``socket.io`` or ``socket.io-client``: True, or where it is; without it the server does
             not start. Default None: if one is installed in the ``node_modules`` here or above. False: no.
+        slow_handler: seconds; what holds the event loop for longer is told in the log, with the handler that does.
+            Default None: nobody looks.
     """
 
     connect_timeout: float = 45.0
@@ -69,6 +72,7 @@ class ServerOptions:
     connection_state_recovery: bool | RecoveryOptions | Mapping[str, Any] | None = None
     presence: PresenceOptions | Mapping[str, Any] | None = None
     serve_client: bool | str | PathLike[str] | None = None
+    slow_handler: float | None = None
 
     def __post_init__(self) -> None:
         """Check all values.
@@ -80,8 +84,9 @@ class ServerOptions:
         require_whole(self, "max_attachments")
         require_flag(self, "concurrent", "cleanup_empty_child_namespaces")
         require_callable(self, "json_default")
-        if self.ack_timeout is not None:
-            require_positive(self, "ack_timeout")
+        for name in ("ack_timeout", "slow_handler"):
+            if getattr(self, name) is not None:
+                require_positive(self, name)
         RecoveryOptions.of(self.connection_state_recovery)
         PresenceOptions.of(self.presence)
         if self.adapter is not None:

@@ -23,6 +23,7 @@ from ..engine.timetable import Lane
 from ..errors import HandshakeError, OptionError
 from ..events.handlers import Handler, called
 from ..events.owner import EventOwner
+from ..events.threads import Crossing, check_crossing
 from ..protocol.socketio import DefaultParser
 from ..types import Room
 from .broadcast import BroadcastOperator, NamespaceOperators
@@ -39,6 +40,7 @@ from .refusal import Refusal
 from .registry import HandlerRegistry
 from .server_side import ServerSide
 from .socket import END_GRACE, Socket
+from .watchdog import Watchdog, handlers_by_code
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -93,6 +95,7 @@ class Server(NamespaceOperators[Data], HandlerRegistry[Data], ServerSide, EventO
         self.presences: PresenceCluster | None = None
         self._serving = False
         self._adapters_closed = False
+        self._watchdog: Watchdog | None = None
         self._engine.on_bound = self._bound
         if self.options.serve_client is not False:
             bundle = Bundle(self.options.serve_client)
@@ -306,6 +309,8 @@ class Server(NamespaceOperators[Data], HandlerRegistry[Data], ServerSide, EventO
                 namespace.move_to(self.adapters.make(namespace))
         self.adapters.start()
         self._serving = True
+        if self.options.slow_handler is not None:
+            self._watch_loop(self.options.slow_handler)
         if self.presences is not None:
             self.presences.start()
         for namespace in self.namespaces.values():
@@ -329,6 +334,31 @@ class Server(NamespaceOperators[Data], HandlerRegistry[Data], ServerSide, EventO
         """20 URL-safe characters, unlike the session's id, which stays a secret."""
         return urlsafe_b64encode(urandom(12) + (next(self._counter) & 0xFFFFFF).to_bytes(3, "big")).decode()
 
+    def from_thread(self, function: Callable[..., Any], *args: Any, timeout: float | None = None) -> Any:
+        """Call `function(*args)` in the loop, from another thread, and wait here for what it gives.
+
+        ::
+
+            votes = io.from_thread(io.to("room").timeout(3).emit_with_ack, "vote")
+
+        What was asked for from this thread before, such as an `emit`, is done before.
+
+        Args:
+            function: what to call; an awaitable that it gives is awaited, in the loop.
+            *args: its arguments.
+            timeout: seconds to wait; then the call is cancelled. Default None: without end.
+
+        Returns:
+            What it gives, or what the awaitable gives.
+
+        Raises:
+            UsageError: this is the loop's own thread, where it would wait for ever, or the server does not run yet.
+            WaitTimeout: it took too long.
+            ServerClosed: the server was closed meanwhile, or its loop has ended.
+        """
+        loop = check_crossing(self._loop, own_thread=not self.in_other_thread())
+        return Crossing(loop, self._background, function, args).wait(timeout)
+
     async def drain(self, over: float = 30.0) -> None:
         """Send all clients away, each at a random moment, so that they do not come to other servers all at once.
 
@@ -338,6 +368,12 @@ class Server(NamespaceOperators[Data], HandlerRegistry[Data], ServerSide, EventO
             over: seconds that this may take.
         """
         await asyncio.sleep(self._engine.send_away(over))
+
+    def _watch_loop(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        if self._watchdog is None or self._watchdog.loop is not loop:
+            self._watchdog = Watchdog(loop, seconds, lambda: handlers_by_code(self.namespaces.values()))
+        self._watchdog.start()
 
     async def close(self) -> None:
         """Close all clients; handlers that run have `shutdown_timeout` seconds to end.
@@ -351,6 +387,8 @@ class Server(NamespaceOperators[Data], HandlerRegistry[Data], ServerSide, EventO
         await self._background.finish(0)
         await self.tasks.finish(self.options.shutdown_timeout)
         await self.adapters.close()
+        if self._watchdog is not None:
+            self._watchdog.stop()
         if isinstance(self.adapters, Factory) and not self._adapters_closed:
             self._adapters_closed = True
             for namespace in self.namespaces.values():
