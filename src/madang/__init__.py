@@ -59,6 +59,7 @@ from .events import Ack, Replies, Reply, ReplyStream
 from .hosting import ASGIApp, StaticFiles, install
 from .protocol.encoded import Encoded
 from .protocol.event import ClientEvent, ClusterEvent, Event, EventMap, ServerEvent, TypedEvent
+from .protocol.json_parser import JsonParser
 from .protocol.msgpack import MsgpackParser
 from .protocol.parser import Packet, Parser
 from .server import (
@@ -136,6 +137,7 @@ __all__ = [
     "HandlerFailed",
     "Handshake",
     "HandshakeError",
+    "JsonParser",
     "MadangError",
     "Manager",
     "MemoryAdapter",

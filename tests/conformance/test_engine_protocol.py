@@ -13,6 +13,7 @@ from tests.conformance.wire import AT_ONCE, ENGINE, RS, Polling, browser, sessio
 from tests.hosts import ServerProcess
 
 
+@pytest.mark.feature("Y6")
 class TestHandshake:
     @pytest.mark.feature("G1", "A7", "A8", "A10", "D1")
     async def test_polling(self, engine_fast: ServerProcess) -> None:
@@ -50,6 +51,7 @@ class TestHandshake:
         await cases.websocket_needs_a_known_transport(engine_calm.url, ENGINE)
 
 
+@pytest.mark.feature("Y6")
 class TestMessagesOverPolling:
     @pytest.mark.feature("D1", "D2")
     async def test_one_packet(self, engine_calm: ServerProcess) -> None:
@@ -107,6 +109,7 @@ class TestMessagesOverPolling:
             assert (polled.status_code, polled.text) == (200, payload)
 
 
+@pytest.mark.feature("Y6")
 class TestMessagesOverWebSocket:
     @pytest.mark.feature("E2")
     async def test_text(self, engine_calm: ServerProcess) -> None:
@@ -128,6 +131,7 @@ class TestMessagesOverWebSocket:
             await cases.ends_at_once(ws, "abc")
 
 
+@pytest.mark.feature("Y6")
 class TestHeartbeat:
     @pytest.mark.feature("H1", "H2")
     async def test_polling(self, engine_fast: ServerProcess) -> None:
@@ -150,6 +154,7 @@ class TestHeartbeat:
         await cases.websocket_ends_without_pongs(engine_fast.url, ENGINE)
 
 
+@pytest.mark.feature("Y6")
 class TestClose:
     @pytest.mark.feature("D12")
     async def test_polling(self, engine_calm: ServerProcess) -> None:
@@ -162,6 +167,7 @@ class TestClose:
         await cases.websocket_client_closes(engine_calm.url, ENGINE)
 
 
+@pytest.mark.feature("Y6")
 class TestUpgrade:
     @pytest.mark.feature("I1", "I2", "I4")
     async def test_from_polling_to_websocket(self, engine_calm: ServerProcess) -> None:

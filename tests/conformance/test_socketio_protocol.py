@@ -31,6 +31,7 @@ async def joined(url: str) -> AsyncIterator[WebSocket]:
         yield ws
 
 
+@pytest.mark.feature("Y6")
 class TestEngineHandshake:
     @pytest.mark.feature("G1", "A7", "A8", "A10", "D1")
     async def test_polling(self, socketio_fast: ServerProcess) -> None:
@@ -68,6 +69,7 @@ class TestEngineHandshake:
         await cases.websocket_needs_a_known_transport(socketio_calm.url, SOCKET)
 
 
+@pytest.mark.feature("Y6")
 class TestEngineHeartbeat:
     @pytest.mark.feature("H1", "H2")
     async def test_polling(self, socketio_fast: ServerProcess) -> None:
@@ -90,6 +92,7 @@ class TestEngineHeartbeat:
         await cases.websocket_ends_without_pongs(socketio_fast.url, SOCKET)
 
 
+@pytest.mark.feature("Y6")
 class TestEngineClose:
     @pytest.mark.feature("D12")
     async def test_polling(self, socketio_calm: ServerProcess) -> None:
@@ -102,6 +105,7 @@ class TestEngineClose:
         await cases.websocket_client_closes(socketio_calm.url, SOCKET)
 
 
+@pytest.mark.feature("Y6")
 class TestEngineUpgrade:
     @pytest.mark.feature("I1", "I2", "I4")
     async def test_from_polling_to_websocket(self, socketio_calm: ServerProcess) -> None:
@@ -119,6 +123,7 @@ class TestEngineUpgrade:
         await cases.second_websocket_after_the_upgrade(socketio_calm.url, SOCKET, joins)
 
 
+@pytest.mark.feature("Y6")
 class TestConnect:
     @pytest.mark.feature("J1", "G3", "G8", "R1")
     async def test_main_namespace(self, socketio_calm: ServerProcess) -> None:
@@ -175,6 +180,7 @@ class TestConnect:
             assert await ws.text() == f'42{namespace}["auth",{auth}]'
 
 
+@pytest.mark.feature("Y6")
 class TestDisconnect:
     @pytest.mark.feature("O9", "H1")
     async def test_main_namespace(self, socketio_fast: ServerProcess) -> None:
@@ -194,6 +200,7 @@ class TestDisconnect:
             assert await ws.text() == '42["message-back","message to main namespace"]'
 
 
+@pytest.mark.feature("Y6")
 class TestMessage:
     @pytest.mark.feature("L10", "R1")
     async def test_text(self, socketio_calm: ServerProcess) -> None:

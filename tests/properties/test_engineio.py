@@ -28,7 +28,7 @@ def test_payload_round_trip(sent: list[str | bytes]) -> None:
     assert received == sent
 
 
-@pytest.mark.feature("G12", "D14")
+@pytest.mark.feature("G12", "D14", "Y7")
 @given(st.binary())
 @example(b"")
 @example(b"b")

@@ -163,7 +163,7 @@ fragments = st.sampled_from(
 noise = st.binary() | st.lists(fragments, max_size=12).map(b"".join)
 
 
-@pytest.mark.feature("G11", "R6")
+@pytest.mark.feature("G11", "R6", "Y7")
 @given(st.sampled_from([b"40", b"41", b"42", b"43", b"44", b"45", b"46", b"4", b""]), noise)
 def test_any_bytes(head: bytes, rest: bytes) -> None:
     """Any bytes are a packet or a `PacketError`, up to the last attachment."""

@@ -29,6 +29,7 @@ def io() -> madang.Server:
     return io
 
 
+@pytest.mark.feature("Y5")
 async def test_what_the_server_sees_of_the_handshake(io: madang.Server):
     """Auth, headers, query and address come as they were given, and middlewares see them."""
     seen: list[madang.Handshake] = []

@@ -20,6 +20,7 @@ def io() -> madang.Server:
     return madang.Server()
 
 
+@pytest.mark.feature("Y5")
 async def test_heartbeats_go_on_for_a_day(io: madang.Server):
     """Pings and pongs of a day take no time, and keep the connection alive."""
     pings: list[float] = []

@@ -21,6 +21,7 @@ import orjson
 
 from ..errors import ConnectError, HandshakeError
 from ..types import Clock
+from .cookie import cookie_header
 from .cors import Cors
 from .host import Hosted
 from .http import Exchange, Request, Response
@@ -48,7 +49,8 @@ class Engine(Listeners, Hosted):
     """An Engine.IO server, which also stands on its own.
 
     Events: ``connection`` (session), ``connection_error`` (`HandshakeError`, request), ``initial_headers`` and
-    ``headers`` (a list of name and value that may be changed, request).
+    ``headers`` (a list of name and value that may be changed, request), ``flush`` and ``drain`` (session: a message was
+    given to its transport, and its transport holds nothing any more).
 
     Args:
         **options: see `EngineOptions`.
@@ -57,7 +59,9 @@ class Engine(Listeners, Hosted):
         OptionError: an unknown option, or a value out of range.
     """
 
-    EVENTS: ClassVar[frozenset[str]] = frozenset(("connection", "connection_error", "initial_headers", "headers"))
+    EVENTS: ClassVar[frozenset[str]] = frozenset(
+        ("connection", "connection_error", "initial_headers", "headers", "flush", "drain")
+    )
 
     def __init__(self, **options: Unpack[EngineKeywords]) -> None:
         super().__init__()
@@ -79,7 +83,7 @@ class Engine(Listeners, Hosted):
         self.files: Callable[[Exchange, str], bool] | None = None
         """Asked with a request below the path, and the path: whether it was for a file, and has been answered."""
         self._counter = itertools.count()
-        self._cookie = _cookie_header(self.options.cookie)
+        self._cookie = cookie_header(self.options.cookie)
         facts = {
             "pingInterval": int(self.options.ping_interval * 1000),
             "pingTimeout": int(self.options.ping_timeout * 1000),
@@ -87,6 +91,10 @@ class Engine(Listeners, Hosted):
         }
         self._open_facts = b"," + orjson.dumps(facts)[1:]
         self.closing = False
+        self.dropped = 0
+        """Messages that were dropped because clients were too slow, of all sessions that there have been."""
+        self.taps = False
+        """Whether somebody listens to what single sessions send."""
         self.id_mark = ""
         """What the id of each session begins with: the mark of the worker that it belongs to."""
 
@@ -95,10 +103,31 @@ class Engine(Listeners, Hosted):
         """Itself; see `Hosted`."""
         return self
 
+    def listener_added(self, event: str) -> None:
+        """See `Listeners.listener_added`."""
+        if event in ("flush", "drain"):
+            self._refresh_taps()
+
+    def listener_removed(self, event: str) -> None:
+        """See `Listeners.listener_removed`."""
+        if event in ("flush", "drain"):
+            self._refresh_taps()
+
+    def _refresh_taps(self) -> None:
+        listeners = self._listeners or {}
+        self.taps = bool(listeners.get("flush") or listeners.get("drain"))
+        for session in self.sessions.values():
+            session.refresh_taps()
+
     @property
     def clients_count(self) -> int:
         """The number of open sessions."""
         return len(self.sessions)
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait for clients, of all open sessions."""
+        return sum(session.buffered for session in self.sessions.values())
 
     def use(self, middleware: M) -> M:
         """Run `middleware` with the request of each HTTP request and WebSocket handshake; raising refuses it.
@@ -331,6 +360,8 @@ class Engine(Listeners, Hosted):
 
     def session_ended(self, session: Session) -> None:
         """Forget a session."""
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("a session has ended, from %s: %s", session.remote_address, session.close_reason)
         self.sessions.pop(session.id, None)
         self.pings.discard(session)
         self.pongs.discard(session)
@@ -344,13 +375,14 @@ class Engine(Listeners, Hosted):
     def over_limit(self, session: Session) -> None:
         """More than `outbound_limit` waits for a client, so a message for it was dropped: apply `slow_client`."""
         session.dropped += 1
+        self.dropped += 1
         if self.options.slow_client == "drop":
             return
         if session.open:
             logger.warning("closing a session that does not read: %d bytes wait for it", session.buffered)
             # not at once: the caller may be walking through the members of a room
             self.call_soon(self._close_slow, session)
-        session.write = _drop
+        session.cut()
 
     def _close_slow(self, session: Session) -> None:
         if session.open:
@@ -392,6 +424,10 @@ class Engine(Listeners, Hosted):
     def _open(self, session_id: str, transport: Transport, request: Request) -> Session:
         session = Session(self, session_id, transport, request)
         self.sessions[session_id] = session
+        if self.taps:
+            session.refresh_taps()
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("a session has begun over %s, from %s", transport.name, session.remote_address)
         self.pings.add(session)
         return session
 
@@ -515,29 +551,3 @@ class Engine(Listeners, Hosted):
 def _send_away(session: Session) -> None:
     if session.open:
         session.close(SERVER_SHUTTING_DOWN)
-
-
-def _drop(_: Any) -> None:
-    """What the `write` slot of a session holds that is about to be closed."""
-
-
-def _cookie_header(cookie: Any) -> Callable[[str], str] | None:
-    """A function from session id to the value of Set-Cookie."""
-    if not cookie:
-        return None
-    options: dict[str, Any] = {} if cookie is True else dict(cookie)
-    attributes: list[str] = []
-    if (path := options.get("path", "/")) is not None:
-        attributes.append(f"Path={path}")
-    if "domain" in options:
-        attributes.append(f"Domain={options['domain']}")
-    if "max_age" in options:
-        attributes.append(f"Max-Age={options['max_age']}")
-    if options.get("http_only", True):
-        attributes.append("HttpOnly")
-    if options.get("secure"):
-        attributes.append("Secure")
-    if (same_site := options.get("same_site", "Lax")) is not None:
-        attributes.append(f"SameSite={same_site}")
-    name = options.get("name", "io")
-    return lambda session_id: "; ".join([f"{name}={session_id}", *attributes])

@@ -52,6 +52,7 @@ class Listeners:
         """Undo `on`; silent if there was none."""
         if self._listeners is not None and listener in self._listeners.get(event, ()):
             self._listeners[event].remove(listener)
+            self.listener_removed(event)
 
     def inherit(self, other: Listeners) -> None:
         """Tell the listeners of `other` as well, which is no longer used."""
@@ -61,6 +62,9 @@ class Listeners:
 
     def listener_added(self, event: str) -> None:
         """Called after `on`, for those who must prepare."""
+
+    def listener_removed(self, event: str) -> None:
+        """Called after `off`, for those who may go back."""
 
     def tell(self, event: str, *args: Any) -> None:
         """Call the listeners of `event`."""

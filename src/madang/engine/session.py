@@ -10,7 +10,7 @@ once, without the garbage collector.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ..errors import PacketError
 from ..protocol import engineio
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from .upgrade import Upgrade
 
 
+_TAPS: Final = ("packet", "packet_create", "flush", "drain")
+"""Events of single packets."""
+
+
 def _drop(_: Any) -> None:
     """What the slots of an ended session hold."""
 
@@ -53,6 +57,7 @@ class Session(Listeners):
 
     __slots__ = (
         "_awaits_pong",
+        "_cut",
         "_engine",
         "_pauses",
         "_taps",
@@ -93,6 +98,7 @@ class Session(Listeners):
         self.on_binary: Callable[[bytes], None] = _drop
         self._engine: Engine = engine
         self._taps = False
+        self._cut = False
         self._awaits_pong = False
         self._pauses = 0
         self.write: Callable[[Encoded], None] = transport.send if self.supports_binary else self._write_base64
@@ -211,6 +217,8 @@ class Session(Listeners):
 
     def ping(self) -> None:
         """Send a ping; any packet that comes before the pong gives it one more `ping_timeout`."""
+        if self._taps:
+            self.tell("packet_create", Encoded(b"2"))
         self.transport.send_control(b"2")
         self._awaits_pong = True
         self.on_text = self._text_after_ping
@@ -258,8 +266,15 @@ class Session(Listeners):
             self.on_text = receiver.on_text
             self.on_binary = receiver.on_binary
 
+    def cut(self) -> None:
+        """Write nothing more: the session is about to be closed."""
+        self._cut = True
+        self._set_sending()
+
     def _set_sending(self) -> None:
-        if self._taps:
+        if self._cut:
+            self.write = _drop
+        elif self._taps:
             self.write = self._tapped_send
         else:
             self.write = self.transport.send if self.supports_binary else self._write_base64
@@ -270,12 +285,25 @@ class Session(Listeners):
 
     def listener_added(self, event: str) -> None:
         """See `Listeners.listener_added`."""
-        if event in ("packet", "packet_create", "flush", "drain") and not self._taps and self.open:
-            self._taps = True
-            self._set_receiving()
-            self._set_sending()
+        if event in _TAPS:
+            self.refresh_taps()
         elif event == "message" and self.receiver is None:
             self.receive_with(_ToListeners(self))
+
+    def listener_removed(self, event: str) -> None:
+        """See `Listeners.listener_removed`."""
+        if event in _TAPS:
+            self.refresh_taps()
+
+    def refresh_taps(self) -> None:
+        """Take the longer way as long as somebody listens to single packets, here or on the engine."""
+        listeners = self._listeners or {}
+        wanted = self._engine.taps or any(listeners.get(event) for event in _TAPS)
+        if wanted != self._taps and self.open:
+            self._taps = wanted
+            if not self._awaits_pong:  # else with the next packet
+                self._set_receiving()
+            self._set_sending()
 
     def _tapped_text(self, packet: bytes) -> None:
         self.tell("packet", packet)
@@ -294,6 +322,7 @@ class Session(Listeners):
         else:
             self._write_base64(encoded)
         self.tell("flush")
+        self._engine.tell("flush", self)
 
     def _write_base64(self, encoded: Encoded) -> None:
         """For a client that asked for `b64` and so takes no binary frames."""
@@ -306,6 +335,7 @@ class Session(Listeners):
         """The transport has sent all it held."""
         if self._taps:
             self.tell("drain")
+            self._engine.tell("drain", self)
 
     def _end(self, reason: CloseReason, description: object) -> None:
         if not self.open:

@@ -102,7 +102,7 @@ class EventOwner:
 
     def parser_here(self) -> Parser:
         """The parser for the calling thread: an encoder keeps state while it works, so another thread gets its own."""
-        if threading.get_ident() != self.thread and type(self.parser) is DefaultParser:
+        if threading.get_ident() != self.thread and isinstance(self.parser, DefaultParser):
             return self.parser.copy()
         return self.parser
 

@@ -15,9 +15,9 @@ from .values import JsonEncoder, loads
 
 def event_values(encoded: Encoded, parser: Parser) -> list[Any]:
     """Name and arguments of an event, as whoever gets it decodes them."""
-    if type(parser) is DefaultParser:
+    if isinstance(parser, DefaultParser):
         text = encoded.text
-        payload = text[2:] if text.startswith(b"42[") else parser.decode(text).payload
+        payload = text[2:] if text.startswith(b"42[") else DefaultParser.decode(parser, text).payload
         return whole(loads(payload), encoded.attachments)
     if not encoded.event or type(parser) is MsgpackParser:
         return decoded(encoded, parser)

@@ -86,16 +86,21 @@ class DefaultParser:
 
     def _pack(self, packet_type: int, namespace: str, ack_id: int | None, text: bytes, compress: bool) -> Encoded:
         attachments = self._encoder.take_attachments()
+        return Encoded(self.head(packet_type, namespace, ack_id, len(attachments)) + text, attachments, compress)
+
+    @staticmethod
+    def head(packet_type: int, namespace: str, ack_id: int | None, attachments: int) -> bytes:
+        """What stands before a packet's JSON."""
         head = "4"
         if attachments:
-            head += f"{packet_type + BINARY_EVENT - EVENT}{len(attachments)}-"
+            head += f"{packet_type + BINARY_EVENT - EVENT}{attachments}-"
         else:
             head += str(packet_type)
         if namespace != "/":
             head += namespace + ","
         if ack_id is not None:
             head += str(ack_id)
-        return Encoded(head.encode() + text, attachments, compress)
+        return head.encode()
 
     def decode(self, text: bytes) -> Packet:
         """Read a packet's head; see `Parser.decode`."""

@@ -329,6 +329,8 @@ class Socket(Listening, HearsClient, Operators[Data]):
             told["pid"] = self._catch_up(recovery)
             recovery.joined(told["pid"], self, frozenset((*(rooms or ()), *(() if left_own else (self.id,)))))
         self.connected = True
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s has joined %s%s", self.id, self.nsp, ", recovered" if self.recovered else "")
         namespace.sockets[self.id] = self
         namespace.adapter.add(self)
         if rooms:
