@@ -11,7 +11,7 @@ import itertools
 import logging
 import re
 from base64 import urlsafe_b64encode
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from inspect import isawaitable
 from os import urandom
 from random import random
@@ -21,11 +21,13 @@ import orjson
 
 from ..errors import ConnectError, HandshakeError
 from ..types import Clock
+from .asgi_middleware import AsgiMiddleware
 from .cookie import cookie_header
 from .cors import Cors
 from .host import Hosted
 from .http import Exchange, Request, Response
 from .listeners import Listeners
+from .middleware import Middleware, Middlewares
 from .options import EngineKeywords, EngineOptions, refuse_unknown
 from .polling import PollingTransport
 from .proxies import LOOPBACK, Proxies
@@ -37,7 +39,6 @@ from .upgrade import PROBE_INTERVAL, Upgrade
 LINGER: float = 30.0
 """Seconds for which a closed polling session waits for the poll that learns of it."""
 
-Middleware = Callable[[Request], "Awaitable[None] | None"]
 M = TypeVar("M", bound=Middleware)
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9._~-]{1,256}").fullmatch
@@ -77,7 +78,7 @@ class Engine(Listeners, Hosted):
         self.probes = self.timetable.lane(PROBE_INTERVAL, Upgrade.release_poll)
         self._farewells = self.timetable.lane(LINGER, self._forget_lingering)
         self._lingering: dict[str, PollingTransport] = {}
-        self._middlewares: list[Middleware] = []
+        self._middlewares = Middlewares()
         self._clock: Clock | None = None
         self.on_bound: Callable[[], None] | None = None
         self.files: Callable[[Exchange, str], bool] | None = None
@@ -134,8 +135,22 @@ class Engine(Listeners, Hosted):
 
         A handshake is told by the absent ``sid`` in its query. May be a coroutine function.
         """
-        self._middlewares.append(middleware)
+        self._middlewares.add(middleware)
         return middleware
+
+    def add_middleware(self, middleware: Callable[..., Any], *args: Any, **options: Any) -> None:
+        """Ask an ASGI middleware about each handshake, such as Starlette's ``SessionMiddleware``.
+
+        It is asked once for each client, over either transport, in the order in which middlewares were added, before
+        `allow_request`. What it puts into the scope is in `socket.handshake.scope`, `session` and `user`. One that
+        answers by itself, or raises, refuses the client.
+
+        Args:
+            middleware: called with the application behind it, `args` and `options`; gives an ASGI application.
+            *args: see `middleware`.
+            **options: see `middleware`.
+        """
+        self._middlewares.add(AsgiMiddleware(lambda app: middleware(app, *args, **options)))
 
     def bind(self, clock: Clock) -> None:
         """For hosts: use `clock`, such as the running loop, from now on."""
@@ -169,7 +184,7 @@ class Engine(Listeners, Hosted):
         if len(request.path) > len(self.options.path) and self._is_file(exchange):
             return
         try:
-            await self._run_middlewares(request)
+            await self._middlewares.run(request)
             if not self._handle_known(exchange):
                 self._handshake(exchange, await self._approve(request))
         except HandshakeError as error:
@@ -210,6 +225,8 @@ class Engine(Listeners, Hosted):
         if ";MSIE" in agent or "Trident/" in agent:  # keeps old Internet Explorers from rewriting the answer
             response.headers.append(("x-xss-protection", "0"))
         response.headers += self.cors.headers(request)
+        if initial:
+            response.headers += request.response_headers
         if self._listeners is not None:
             if initial:
                 self.tell("initial_headers", response.headers, request)
@@ -254,8 +271,10 @@ class Engine(Listeners, Hosted):
         if error.code == 1 and self._answer_lingering(exchange):
             return
         self.refused(error, exchange.request)
-        body = orjson.dumps({"code": error.code, "message": error.message})
-        response = Response(error.status, body, "application/json")
+        response: Response | None = error.context.get("response")
+        if response is None:
+            body = orjson.dumps({"code": error.code, "message": error.message})
+            response = Response(error.status, body, "application/json")
         if error.context.get("name") not in ("INVALID_ORIGIN", "ORIGIN_REFUSED"):
             response.headers += self.cors.headers(exchange.request)
         exchange.respond(response)
@@ -277,7 +296,7 @@ class Engine(Listeners, Hosted):
             HandshakeError: it is refused; `refused` has been told.
         """
         try:
-            await self._run_middlewares(request)
+            await self._middlewares.run(request)
             session = self._verify(request, is_upgrade=True)
             if session is not None:
                 return session, ""
@@ -297,7 +316,7 @@ class Engine(Listeners, Hosted):
 
     def handshake_headers(self, request: Request) -> list[tuple[str, str]]:
         """Headers that listeners want in the response 101."""
-        headers: list[tuple[str, str]] = []
+        headers = list(request.response_headers)
         if self._listeners is not None:
             if "sid" not in request.query:
                 self.tell("initial_headers", headers, request)
@@ -530,17 +549,6 @@ class Engine(Listeners, Hosted):
             raise HandshakeError(4, context={"error": error}) from error
         if not allowed:
             raise HandshakeError(4)
-
-    async def _run_middlewares(self, request: Request) -> None:
-        for middleware in self._middlewares:
-            try:
-                waiting = middleware(request)
-                if waiting is not None:
-                    await waiting
-            except Exception as error:
-                if not isinstance(error, ConnectError | HandshakeError):
-                    logger.exception("an engine middleware failed; the request is refused")
-                raise HandshakeError(3, context={"name": "MIDDLEWARE_FAILURE", "error": error}) from error
 
     def _generate_id(self) -> str:
         """20 URL-safe characters: 12 random bytes and a counter that keeps them distinct."""

@@ -38,6 +38,7 @@ class Request:
         scheme: ``"http"`` or ``"https"`` (for WebSocket handshakes as well).
         received_at: seconds since 1970 when the request came.
         scope: the ASGI scope if there is one, else None.
+        response_headers: what middlewares add to the answer to a handshake.
     """
 
     __slots__ = (
@@ -49,6 +50,7 @@ class Request:
         "raw_headers",
         "received_at",
         "remote",
+        "response_headers",
         "scheme",
         "scope",
     )
@@ -73,6 +75,7 @@ class Request:
         self.scheme = scheme
         self.received_at = received_at
         self.scope = scope
+        self.response_headers: Sequence[tuple[str, str]] = ()
         self._headers: dict[str, str] | None = None
         self._query: dict[str, str] | None = None
 

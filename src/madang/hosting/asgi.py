@@ -253,7 +253,12 @@ async def _websocket(engine: Engine, runtime: Runtime, request: Request, receive
     try:
         admission = await engine.admit(request)
     except HandshakeError as error:
-        await _refuse(400, error.message, "text/html", scope, send)  # as Node does
+        answer: Response | None = error.context.get("response")
+        if answer is None:
+            await _refuse(400, error.message, "text/html", scope, send)  # as Node does
+        else:
+            kind = dict(answer.headers).get("content-type", "text/plain")
+            await _refuse(answer.status, answer.body.decode("utf-8", "replace"), kind, scope, send)
         return
     accept: dict[str, Any] = {"type": "websocket.accept"}
     if scope.get("subprotocols"):

@@ -6,8 +6,10 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
 from ..engine.engine import Engine
-from ..engine.http import Request, writable
+from ..engine.http import Request, Response, writable
 from ..errors import HandshakeError
 from ..tasks import start_eagerly
 from ..transports.handshake import problem_with
@@ -32,7 +34,7 @@ def receive_handshake(engine: Engine, tcp: asyncio.Transport, request: Request, 
         try:
             admission = engine.admit_at_once(request)
         except HandshakeError as error:
-            _refuse(tcp, _bad_request(error.message))
+            _refuse(tcp, _refusal(error))
         else:
             _open(engine, tcp, request, behind, admission)
     elif start_eagerly(_ask(engine, tcp, request, behind)) is not None:
@@ -44,7 +46,7 @@ async def _ask(engine: Engine, tcp: asyncio.Transport, request: Request, behind:
         admission = await engine.admit(request)
     except HandshakeError as error:
         if not tcp.is_closing():
-            _refuse(tcp, _bad_request(error.message))
+            _refuse(tcp, _refusal(error))
         return
     if not tcp.is_closing():
         with suppress(RuntimeError):  # not paused
@@ -66,6 +68,16 @@ def _open(engine: Engine, tcp: asyncio.Transport, request: Request, behind: byte
 def _refuse(tcp: asyncio.Transport, response: bytes) -> None:
     tcp.write(response)
     tcp.close()
+
+
+def _refusal(error: HandshakeError) -> bytes:
+    """What is written for a handshake that the engine refuses; a middleware may have an answer of its own."""
+    response: Response | None = error.context.get("response")
+    if response is None:
+        return _bad_request(error.message)
+    head = STATUS_LINE[response.status] + b"Connection: close\r\n"
+    lines = [f"{name}: {value}\r\n".encode("latin-1") for name, value in writable(response.headers)]
+    return b"".join((head, *lines, b"Content-Length: %d\r\n\r\n" % len(response.body), response.body))
 
 
 def _bad_request(message: str) -> bytes:

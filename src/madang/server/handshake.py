@@ -45,6 +45,21 @@ class Handshake:
         return remote[0] if remote is not None else None
 
     @property
+    def scope(self) -> dict[str, Any]:
+        """The ASGI scope of the first request, with what middlewares have put into it; empty if there is none."""
+        return (self._request.scope if self._request is not None else None) or {}
+
+    @property
+    def session(self) -> Any:
+        """What a session middleware has read; None without one."""
+        return self.scope.get("session")
+
+    @property
+    def user(self) -> Any:
+        """Who the client is to an authentication middleware; None without one."""
+        return self.scope.get("user")
+
+    @property
     def time(self) -> datetime:
         """When the connection was made, in UTC."""
         return datetime.fromtimestamp(self.issued, UTC)

@@ -227,6 +227,10 @@ class Server(NamespaceOperators[Data], HandlerRegistry[Data], ServerSide, EventO
         """Ask `middleware(socket)` about each client of the main namespace; see `Namespace.use`."""
         return self.main.use(middleware)
 
+    def add_middleware(self, middleware: Callable[..., Any], *args: Any, **options: Any) -> None:
+        """Ask an ASGI middleware about each handshake; see `Engine.add_middleware`."""
+        self._engine.add_middleware(middleware, *args, **options)
+
     def _register(self, event: Any, handler: Any, *, concurrent: bool | None = None, **how: Any) -> None:
         if event in ("connect_error", "adapter_gap"):
             own = self._refusal_handlers if event == "connect_error" else self._gap_handlers
