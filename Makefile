@@ -39,7 +39,7 @@ test: setup lint types ## set up everything and run every check and test
 docs: $(DEV) ## build the documentation as a site, in build/docs; every warning is an error
 	@$(PY) scripts/docs.py
 
-parity: $(DEV) ## write docs/parity.md: which test proves which feature
+parity: $(DEV) ## write docs/parity.md and docs/node.md: which test proves what
 	@$(PY) scripts/parity.py
 
 bench: $(BENCH) ## measure madang beside its peers, and write docs/benchmarks.md (ONLY=echo-100-1 ROUNDS=3 for a part)

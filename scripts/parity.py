@@ -1,8 +1,9 @@
-"""What is there, and which test says so: docs/parity.md out of docs/features.toml and the marks of the tests.
+"""What is there, and which test says so: pages of docs out of lists of rows and the marks of the tests.
 
-The functions are pure; `tests/conftest.py` feeds them what pytest saw. Run as a program, it collects the tests and
-writes the file (the same as ``make parity``); with ``--check`` it says whether the file is what it would write. That
-the tests pass is for ``make test`` to show: a row whose test does not pass fails it.
+There are two: docs/parity.md has the features, docs/node.md what the tests of Node's server check. The functions are
+pure; `tests/conftest.py` feeds them what pytest saw. Run as a program, it collects the tests and writes the pages (the
+same as ``make parity``); with ``--check`` it says whether they are what it would write. That the tests pass is for
+``make test`` to show: a row whose test does not pass fails it.
 """
 
 from __future__ import annotations
@@ -16,14 +17,56 @@ from pathlib import Path
 from typing import Literal
 
 ROOT = Path(__file__).resolve().parent.parent
-FEATURES = ROOT / "docs" / "features.toml"
-PARITY = ROOT / "docs" / "parity.md"
-
 SHOWN = 3
 """How many tests a row names before it only counts them."""
 
 Proofs = Mapping[str, Iterable[str]]
 """Row id -> the test functions that passed and name it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """A list of rows, and the page that is made of it.
+
+    Attributes:
+        source: the file with the rows.
+        page: the page.
+        marker: the marker that a test names rows with.
+        unit: what a row is.
+        title: the page's title.
+        about: what it says of itself.
+    """
+
+    source: Path
+    page: Path
+    marker: str
+    unit: str
+    title: str
+    about: str
+
+    @property
+    def name(self) -> str:
+        """The source, as messages name it."""
+        return f"docs/{self.source.name}"
+
+
+FEATURES = Book(
+    ROOT / "docs" / "features.toml",
+    ROOT / "docs" / "parity.md",
+    "feature",
+    "feature",
+    "Parity with Socket.IO v4",
+    "Each row is a feature; it is there when a test that passes says so.",
+)
+NODE = Book(
+    ROOT / "docs" / "node.toml",
+    ROOT / "docs" / "node.md",
+    "node",
+    "behaviour",
+    "What Node's own tests check",
+    "Each row is what a test of Node's socket.io 4.8 checks, in its order; one of madang's checks the same.",
+)
+BOOKS = (FEATURES, NODE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +88,24 @@ class Group:
     rows: tuple[Row, ...]
 
 
-def load(path: Path = FEATURES) -> list[Group]:
+def load(book: Book = FEATURES) -> list[Group]:
     """Read the rows.
 
     Raises:
         ValueError: a row is not of the form that the file's head describes.
     """
-    with path.open("rb") as file:
+    with book.source.open("rb") as file:
         tables = tomllib.load(file)
     return [
-        Group(letter, table.pop("title"), tuple(_row(letter, id_, value) for id_, value in table.items()))
-        for letter, table in tables.items()
+        Group(name, table.pop("title"), tuple(_row(book, name, key, value) for key, value in table.items()))
+        for name, table in tables.items()
     ]
 
 
-def _row(letter: str, id_: str, value: str | dict[str, str]) -> Row:
-    if not (id_.startswith(letter) and id_[len(letter) :].isdigit()):
-        raise ValueError(f"docs/features.toml: {id_} stands in group {letter}")
+def _row(book: Book, group: str, key: str, value: str | dict[str, str]) -> Row:
+    id_ = f"{group}.{key}" if key.isdigit() else key
+    if not id_.removeprefix(group).removeprefix(".").isdigit():
+        raise ValueError(f"{book.name}: {key} stands in group {group}")
     if isinstance(value, str):
         return Row(id_, value)
     match value:
@@ -69,7 +113,7 @@ def _row(letter: str, id_: str, value: str | dict[str, str]) -> Row:
             return Row(id_, line, "planned", why)
         case {"line": str(line), "declined": str(why), **rest} if not rest:
             return Row(id_, line, "declined", why)
-    raise ValueError(f"docs/features.toml: {id_} needs a line, and either planned or declined")
+    raise ValueError(f"{book.name}: {id_} needs a line, and either planned or declined")
 
 
 def ids(groups: Iterable[Group]) -> set[str]:
@@ -99,25 +143,25 @@ def proofs(named: Mapping[str, Iterable[str]], outcomes: Mapping[str, str]) -> d
     return {row: sorted(tests) for row, tests in proven.items()}
 
 
-def contradictions(groups: Iterable[Group], proven: Proofs) -> list[str]:
+def contradictions(groups: Iterable[Group], proven: Proofs, book: Book = FEATURES) -> list[str]:
     """Rows that are said to be missing though a test proves them."""
     return [
-        f"{row.id} is {row.status} in docs/features.toml, yet proven by a test: take the word {row.status!r} out"
+        f"{row.id} is {row.status} in {book.name}, yet proven by a test: take the word {row.status!r} out"
         for group in groups
         for row in group.rows
         if row.status and row.id in proven
     ]
 
 
-def render(groups: Iterable[Group], proven: Proofs) -> str:
-    """The text of docs/parity.md."""
+def render(groups: Iterable[Group], proven: Proofs, book: Book = FEATURES) -> str:
+    """The text of the page."""
     groups = list(groups)
     lines = [
-        "# Parity with Socket.IO v4",
+        f"# {book.title}",
         "",
-        "Each row is a feature; it is there when a test that passes says so. Written by `make parity` from",
-        "[features.toml](features.toml) and the marks of the tests, each of which `make test` wants to pass:",
-        "do not edit.",
+        f"{book.about} Written by `make parity` from",
+        f"[{book.source.name}]({book.source.name}) and the marks of the tests, each of which `make test` wants to",
+        "pass: do not edit.",
         "",
         "| group | | proven | planned | declined | open |",
         "|---|---|--:|--:|--:|--:|",
@@ -131,7 +175,7 @@ def render(groups: Iterable[Group], proven: Proofs) -> str:
     cells = " | ".join(f"**{count}**" for count in total)
     lines.append(f"| | **all {sum(total)}** | {cells} |")
     for group in groups:
-        lines += ["", f"## {group.id}. {group.title}", "", "| row | feature | proven by |", "|---|---|---|"]
+        lines += ["", f"## {group.id}. {group.title}", "", f"| row | {book.unit} | proven by |", "|---|---|---|"]
         lines += [f"| {row.id} | {_cell(row.line)} | {_proof(row, proven)} |" for row in group.rows]
     return "\n".join(lines) + "\n"
 
@@ -170,5 +214,5 @@ if __name__ == "__main__":
     command = [sys.executable, "-m", "pytest", "--collect-only", "-qq", f"--parity={mode}", "tests"]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     told = done.stdout.splitlines()
-    print("\n".join(told if done.returncode else told[-1:]))
+    print("\n".join(told if done.returncode else told[-len(BOOKS) :]))
     sys.exit(done.returncode)

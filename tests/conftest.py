@@ -32,18 +32,19 @@ class FeatureRun:
     """Which rows the tests of this run name, and how the tests ended."""
 
     def __init__(self) -> None:
-        self.groups = parity.load()
+        self.groups = {book: parity.load(book) for book in parity.BOOKS}
         self.named: dict[str, list[str]] = {}
         self.outcomes: dict[str, str] = {}
 
     def rows(self, test: pytest.Item) -> list[str]:
-        """The rows that a test names; a row that is not in docs/features.toml is an error."""
-        known = parity.ids(self.groups)
-        rows = [str(row) for mark in test.iter_markers("feature") for row in mark.args]
-        unknown = [row for row in rows if row not in known]
-        if unknown:
-            raise pytest.UsageError(f"{test.nodeid} names {', '.join(unknown)}: no such row in docs/features.toml")
-        return rows
+        """The rows that a test names; a row that is in no list is an error."""
+        found: list[str] = []
+        for book, groups in self.groups.items():
+            rows = [str(row) for mark in test.iter_markers(book.marker) for row in mark.args]
+            if unknown := [row for row in rows if row not in parity.ids(groups)]:
+                raise pytest.UsageError(f"{test.nodeid} names {', '.join(unknown)}: no such row in {book.name}")
+            found += rows
+        return found
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the rows of a test, and the worst outcome of its setup, call and teardown."""
@@ -60,17 +61,27 @@ class FeatureRun:
         """The rows that this run proves, and the tests that prove each."""
         return parity.proofs(self.named, self.outcomes)
 
-    def text(self) -> str:
-        """What docs/parity.md has to be."""
-        return parity.render(self.groups, self.proven)
+    def pages(self) -> dict[parity.Book, str]:
+        """What the pages have to be."""
+        return {book: parity.render(groups, self.proven, book) for book, groups in self.groups.items()}
+
+    def contradictions(self) -> list[str]:
+        """Rows that are said to be missing though a test proves them."""
+        return [
+            line for book, groups in self.groups.items() for line in parity.contradictions(groups, self.proven, book)
+        ]
 
     def problems(self) -> list[str]:
-        """What is wrong with docs/parity.md, after a run of everything that has passed."""
-        problems = parity.contradictions(self.groups, self.proven)
-        written = parity.PARITY.read_text(encoding="utf-8") if parity.PARITY.exists() else ""
-        if written != (fresh := self.text()):
-            changes = unified_diff(written.splitlines(), fresh.splitlines(), "committed", "proven", n=0, lineterm="")
-            problems += ["docs/parity.md is stale; run `make parity` and commit it:", *islice(changes, 30)]
+        """What is wrong with the pages, after a run of everything that has passed."""
+        problems = self.contradictions()
+        for book, fresh in self.pages().items():
+            written = book.page.read_text(encoding="utf-8") if book.page.exists() else ""
+            if written != fresh:
+                changes = unified_diff(
+                    written.splitlines(), fresh.splitlines(), "committed", "proven", n=0, lineterm=""
+                )
+                stale = f"docs/{book.page.name} is stale; run `make parity` and commit it:"
+                problems += [stale, *islice(changes, 30)]
         return problems
 
     def collected(self, test: pytest.Item, rows: list[str]) -> None:
@@ -89,7 +100,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--parity",
         choices=("off", "check", "write"),
         default="off",
-        help="docs/parity.md: leave it alone, compare it with what this run proves, or write what the tests name",
+        help="docs/parity.md and its like: leave them alone, compare them with this run, or write what the tests name",
     )
 
 
@@ -119,10 +130,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         if not config.getoption("collectonly"):
             raise pytest.UsageError("--parity=write wants --collect-only, and all tests")
         if not session.exitstatus:
-            parity.PARITY.write_text(run.text(), encoding="utf-8")
+            for book, text in run.pages().items():
+                book.page.write_text(text, encoding="utf-8")
     elif wanted == "check":
         if session.testsfailed or session.exitstatus:
-            config.stash[PROBLEMS] = ["docs/parity.md can be compared only when all tests pass"]
+            config.stash[PROBLEMS] = ["the pages of rows can be compared only when all tests pass"]
         elif problems := run.problems():
             config.stash[PROBLEMS] = problems
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -133,9 +145,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for line in config.stash[PROBLEMS]:
         terminalreporter.write_line(line, red=True)
     if config.getoption("--parity") == "write":
-        terminalreporter.write_line(f"docs/parity.md: {len(run.proven)} of {len(parity.ids(run.groups))} rows proven")
-        for line in parity.contradictions(run.groups, run.proven):
+        for line in run.contradictions():
             terminalreporter.write_line(line, red=True)
+        for book, groups in run.groups.items():
+            rows = parity.ids(groups)
+            proven = len(rows.intersection(run.proven))
+            terminalreporter.write_line(f"docs/{book.page.name}: {proven} of {len(rows)} rows proven")
 
 
 # ------------------------------------------------------------------------------------------------------- small tools

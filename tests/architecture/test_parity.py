@@ -1,6 +1,8 @@
-"""docs/parity.md and the marker `feature` that it is made from."""
+"""docs/parity.md and docs/node.md, and the markers that they are made from."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 
@@ -64,7 +66,18 @@ def test_a_malformed_row_is_refused(tmp_path, row):
     file = tmp_path / "features.toml"
     file.write_text(f"[D]\ntitle = 'Polling'\n{row}\n")
     with pytest.raises(ValueError, match="features"):
-        parity.load(file)
+        parity.load(replace(parity.FEATURES, source=file))
+
+
+def test_rows_that_are_numbered(tmp_path):
+    """A row whose key is a number is called after its group as well."""
+    file = tmp_path / "node.toml"
+    file.write_text("[close]\ntitle = 'x'\n1 = 'a'\n2 = {line = 'b', declined = 'c'}\n")
+    (group,) = parity.load(replace(parity.NODE, source=file))
+    assert [(row.id, row.line, row.status) for row in group.rows] == [
+        ("close.1", "a", None),
+        ("close.2", "b", "declined"),
+    ]
 
 
 @pytest.mark.parametrize("state", ["fresh", "stale", "failed"])
@@ -85,8 +98,8 @@ def test_the_check_of_the_table(pytester: pytest.Pytester, state: str):
     head = f"""
         from pathlib import Path
         from scripts import parity
-        parity.FEATURES, parity.PARITY = Path({str(features)!r}), Path({str(table)!r})
-        parity.load.__defaults__ = (parity.FEATURES,)
+        from dataclasses import replace
+        parity.BOOKS = (replace(parity.FEATURES, source=Path({str(features)!r}), page=Path({str(table)!r})),)
     """
     pytester.makepyfile(told=head)
     options = ("-p", "told", "-p", "no:cacheprovider", "-c", str(ROOT / "pyproject.toml"), "--rootdir", pytester.path)

@@ -60,6 +60,7 @@ def test_calls_for_each_recipient(send: Callable[[Server], Any]) -> None:
     assert tasks_of_few == tasks_of_many == 0
 
 
+@pytest.mark.node("messaging-many.20")
 @pytest.mark.feature("N15", "E10")
 def test_encoded_once() -> None:
     """However many receive it, an event is encoded once and its WebSocket frame is built once."""

@@ -20,6 +20,7 @@ class TestHandshake:
         """A first GET is answered with the open packet, and offers WebSocket as an upgrade."""
         await cases.polling_opens(engine_fast.url, ENGINE)
 
+    @pytest.mark.node("v2-compatibility.3")
     @pytest.mark.feature("A21", "C11")
     async def test_polling_with_another_protocol_version(self, engine_calm: ServerProcess) -> None:
         """Over polling, any protocol version but 4 is refused with error 5, also a missing one."""

@@ -204,6 +204,7 @@ class TestJoining:
             await ws.closed()
             assert await server.ended() == ("forced close", "/")
 
+    @pytest.mark.node("close.6", "close.8")
     @pytest.mark.feature("G9", "G10", "G11", "D11")
     @pytest.mark.parametrize("second", ["40", '42/custom,["message"]', "4abc"])
     async def test_violations_over_polling(self, socketio: Serving, second: str) -> None:

@@ -145,6 +145,7 @@ class TestConnect:
         """Another namespace has an auth payload of its own."""
         await self.joins(socketio_calm, '40/custom,{"token":"abc"}', "/custom,", '{"token":"abc"}')
 
+    @pytest.mark.node("namespaces.14")
     @pytest.mark.feature("J3")
     async def test_unknown_namespace(self, socketio_calm: ServerProcess) -> None:
         """A namespace the server does not have is refused by a packet, and the connection can still be used."""
@@ -228,6 +229,7 @@ class TestMessage:
             await ws.send('42456["message-with-ack",1,"2",{"3":[false]}]')
             assert await ws.text() == '43456[1,"2",{"3":[false]}]'
 
+    @pytest.mark.node("socket.29", "socket.32")
     @pytest.mark.feature("M13")
     async def test_binary_ack(self, socketio_calm: ServerProcess) -> None:
         """Bytes in an acknowledgement travel as attachments too."""

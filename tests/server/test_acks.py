@@ -10,6 +10,7 @@ import madang
 from tests.server.javascript import Heard, Js, JsError, soon
 
 
+@pytest.mark.node("socket.24", "socket.27")
 @pytest.mark.feature("M1")
 @pytest.mark.usefixtures("mode")
 @pytest.mark.parametrize(
@@ -95,6 +96,7 @@ async def test_no_handler_no_ack(js: Js, io: madang.Server):
         await client.emit_with_ack("nobody", timeout=0.05)
 
 
+@pytest.mark.node("socket.26", "socket.28", "socket.30", "socket.31", "socket.33")
 @pytest.mark.feature("M3", "M5", "M13")
 @pytest.mark.usefixtures("mode")
 @pytest.mark.parametrize(
@@ -121,6 +123,7 @@ async def test_several_questions_at_once(js: Js, io: madang.Server):
     assert await soon(asyncio.gather(*asked)) == [f"answer {n}" for n in range(3) for _ in clients]
 
 
+@pytest.mark.node("socket-timeout.1", "socket-timeout.2", "socket-timeout.4")
 @pytest.mark.feature("M4", "M12")
 @pytest.mark.usefixtures("mode")
 async def test_a_question_times_out(js: Js, io: madang.Server):
@@ -137,6 +140,7 @@ async def test_a_question_times_out(js: Js, io: madang.Server):
     assert await client.emit_with_ack("alive") is True
 
 
+@pytest.mark.node("socket-timeout.2")
 @pytest.mark.feature("M4")
 @pytest.mark.parametrize("way", ["timeout()", "timeout=", "broadcast"])
 async def test_a_timeout_of_nothing(js: Js, io: madang.Server, way: str):
@@ -153,6 +157,7 @@ async def test_a_timeout_of_nothing(js: Js, io: madang.Server, way: str):
         await soon(asked, seconds=1)
 
 
+@pytest.mark.node("socket-timeout.3", "socket-timeout.5")
 @pytest.mark.feature("M4")
 async def test_an_answer_in_time(js: Js, io: madang.Server):
     """With a timeout that is not reached the answer is the answer."""
@@ -250,6 +255,7 @@ async def test_ack_ids_of_many_digits(js: Js, io: madang.Server, heard: Heard, n
     assert await heard.next() == f"43{number}[[]]".encode()
 
 
+@pytest.mark.node("messaging-many.15", "messaging-many.17")
 @pytest.mark.feature("M6")
 @pytest.mark.usefixtures("mode")
 async def test_asking_many(js: Js, io: madang.Server):
@@ -263,6 +269,7 @@ async def test_asking_many(js: Js, io: madang.Server):
     assert sorted(await io.sockets[clients[0].id].broadcast.emit_with_ack("ask")) == [1, 2]
 
 
+@pytest.mark.node("messaging-many.16", "messaging-many.18")
 @pytest.mark.feature("M7")
 async def test_some_do_not_answer(js: Js, io: madang.Server):
     """`AckTimeout` keeps the answers that came, and nothing is left waiting."""
@@ -288,6 +295,7 @@ async def test_some_go_away(js: Js, io: madang.Server):
     assert timeout.value.responses == ["here"]
 
 
+@pytest.mark.node("messaging-many.19")
 @pytest.mark.feature("M8", "M9")
 async def test_nobody_to_ask(js: Js, io: madang.Server):
     """A broadcast to nobody is answered at once with nothing; no timeout is needed."""

@@ -37,6 +37,7 @@ async def crowd(js: Js, io: madang.Server) -> Crowd:
     return Crowd(polling, websocket, upgraded, stranger)
 
 
+@pytest.mark.node("messaging-many.1")
 @pytest.mark.feature("N1", "N12")
 async def test_to_everyone_of_a_namespace(js: Js, io: madang.Server, crowd: Crowd):
     """An emit reaches everyone in its namespace, whatever the transport, and nobody in another."""
@@ -46,6 +47,7 @@ async def test_to_everyone_of_a_namespace(js: Js, io: madang.Server, crowd: Crow
     assert crowd.received == [[["hi", 1]], [["hi", 1]], [["hi", 1]], [["custom"]]]
 
 
+@pytest.mark.node("messaging-many.2")
 @pytest.mark.feature("N12", "N11")
 async def test_binary_to_everyone(js: Js, io: madang.Server, crowd: Crowd):
     """Binary reaches WebSocket and polling clients alike, in order with what comes before and after."""
@@ -74,6 +76,7 @@ async def test_encoded_once(js: Js, io: madang.Server, crowd: Crowd, monkeypatch
         assert await client.next("hi") == [b"\x01"]
 
 
+@pytest.mark.node("messaging-many.3")
 @pytest.mark.feature("N2")
 async def test_to_the_rest(js: Js, io: madang.Server, crowd: Crowd):
     """`broadcast` leaves the sender out, and other namespaces."""
@@ -83,6 +86,7 @@ async def test_to_the_rest(js: Js, io: madang.Server, crowd: Crowd):
     assert crowd.received == [[["hi", b"\x01"]], [], [["hi", b"\x01"]], []]
 
 
+@pytest.mark.node("messaging-many.5")
 @pytest.mark.feature("N3", "N12")
 async def test_to_several_rooms(js: Js, io: madang.Server, crowd: Crowd):
     """Rooms add up, and a socket that is in two of them hears it once."""
@@ -96,6 +100,7 @@ async def test_to_several_rooms(js: Js, io: madang.Server, crowd: Crowd):
     assert crowd.received == [[["one"], ["list"], ["chained"]], [["list"], ["chained"]], [], []]
 
 
+@pytest.mark.node("namespaces.25", "namespaces.27")
 @pytest.mark.feature("N4")
 async def test_all_but_some(js: Js, io: madang.Server, crowd: Crowd):
     """`except_` takes rooms and ids, and wins over `to`."""
@@ -133,6 +138,7 @@ async def test_a_socket_leaves_itself_out(js: Js, io: madang.Server, crowd: Crow
     assert (websocket, upgraded, stranger) == (everything, [], [])
 
 
+@pytest.mark.node("namespaces.3", "messaging-many.14")
 @pytest.mark.feature("N5", "N13", "N10")
 async def test_operators_are_immutable(js: Js, io: madang.Server, crowd: Crowd):
     """Each method gives a new operator; rooms and flags of the one before stay as they were."""

@@ -33,6 +33,25 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+@pytest.mark.node(
+    "attachment.1",
+    "attachment.2",
+    "attachment.3",
+    "attachment.4",
+    "attachment.5",
+    "attachment.9",
+    "attachment.10",
+    "attachment.11",
+    "attachment.12",
+    "attachment.18",
+    "uws.12",
+    "uws.13",
+    "uws.14",
+    "uws.15",
+    "uws.16",
+    "uws.17",
+    "uws.18",
+)
 @pytest.mark.parametrize("host", ALL_HOSTS)
 async def test_every_file_on_every_host(http: httpx.AsyncClient, host: Host):
     """Each of the eight files comes byte for byte, with its type and the version as entity tag."""
@@ -49,6 +68,7 @@ async def test_every_file_on_every_host(http: httpx.AsyncClient, host: Host):
             assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", ETAG)
 
 
+@pytest.mark.node("attachment.13", "attachment.14", "uws.21", "uws.22")
 @pytest.mark.parametrize("tag", [ETAG, f"W/{ETAG}", f'"other", W/{ETAG}', "*"])
 async def test_not_modified(http: httpx.AsyncClient, tag: str):
     """A browser that has this version gets 304, by the strong and by the weak tag."""
@@ -59,6 +79,7 @@ async def test_not_modified(http: httpx.AsyncClient, tag: str):
         assert other.status_code == 200
 
 
+@pytest.mark.node("attachment.6")
 @pytest.mark.parametrize(
     ("accepted", "coding"),
     [("gzip,br,deflate", "gzip"), ("deflate", "deflate"), ("deflate;q=0.5, gzip;q=0.9", "gzip"), ("zstd", None)],
@@ -78,6 +99,7 @@ async def test_compressed(accepted: str, coding: str | None):
     assert (len(body) < len(plain) / 2) is (coding is not None)
 
 
+@pytest.mark.node("attachment.7")
 async def test_brotli(http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch):
     """Where a module for Brotli is installed, a client that takes nothing else gets that."""
     module: Any = ModuleType("brotli")
@@ -93,6 +115,7 @@ async def test_brotli(http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch):
         )
 
 
+@pytest.mark.node("attachment.8")
 async def test_cors(http: httpx.AsyncClient):
     """The files carry the headers of the `cors` option, for the origins that it names and for no others."""
     good = "https://good.example"
@@ -106,6 +129,7 @@ async def test_cors(http: httpx.AsyncClient):
         assert "access-control-allow-origin" not in other.headers
 
 
+@pytest.mark.node("attachment.15", "attachment.19", "attachment.20", "uws.19", "uws.20")
 async def test_off_and_unknown_names(http: httpx.AsyncClient):
     """Off, and under any other name, such a URL is a bad Engine.IO request; under another path it is nothing."""
     async with listening(madang.Server(serve_client=False)) as url:

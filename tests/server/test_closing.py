@@ -13,6 +13,7 @@ from tests.hosts import listening
 from tests.server.javascript import Heard, Js
 
 
+@pytest.mark.node("close.1", "close.2")
 @pytest.mark.feature("A23", "O9")
 @pytest.mark.usefixtures("mode")
 async def test_closing_ends_all_sockets(js: Js, io: madang.Server, heard: Heard):
@@ -28,6 +29,7 @@ async def test_closing_ends_all_sockets(js: Js, io: madang.Server, heard: Heard)
     await again.stop()
 
 
+@pytest.mark.node("close.3", "close.4")
 @pytest.mark.feature("A23")
 async def test_closing_before_listening(io: madang.Server):
     """A server that never listened, or was closed before, can be closed."""
@@ -63,6 +65,7 @@ async def test_closing_waits_for_handlers(js: Js, heard: Heard):
     assert heard.all[2:] == ["short ended", "long cancelled"]
 
 
+@pytest.mark.node("socket.42")
 @pytest.mark.feature("A2", "A23")
 @pytest.mark.usefixtures("mode")
 async def test_a_client_comes_back_after_a_restart(js: Js, io: madang.Server, heard: Heard, free_port: int):
@@ -85,6 +88,7 @@ async def test_a_client_comes_back_after_a_restart(js: Js, io: madang.Server, he
         assert client.id != first
 
 
+@pytest.mark.node("socket.2")
 @pytest.mark.feature("A23")
 async def test_a_client_gives_up(js: Js, io: madang.Server, free_port: int):
     """Without a server a client tries as often as it was told, and says once that it has failed."""

@@ -67,6 +67,7 @@ async def test_a_client_that_does_not_answer_pings(js: Js, heard: Heard):
     assert await heard.next() == "ping timeout"
 
 
+@pytest.mark.node("namespaces.13")
 @pytest.mark.feature("O7", "O8")
 async def test_disconnecting_sees_the_rooms(js: Js, io: madang.Server, heard: Heard):
     """`disconnecting` still knows the rooms, `disconnect` does not; in both the socket is not connected."""
@@ -116,6 +117,7 @@ async def test_handlers_of_the_end(js: Js, io: madang.Server, heard: Heard):
     assert heard.all == [("own disconnecting", reason), "all", "own", ("own", reason)]
 
 
+@pytest.mark.node("socket.6")
 @pytest.mark.feature("O8", "G11")
 async def test_the_description_of_a_violation(js: Js, io: madang.Server, heard: Heard):
     """A violation of the protocol is given to `error` first, then to `disconnect` as its description."""
@@ -258,6 +260,7 @@ async def test_a_failing_end(js: Js, io: madang.Server, heard: Heard):
     assert [await heard.next(), await heard.next()] == [("on_error", "disconnect"), "second"]
 
 
+@pytest.mark.node("uws.11")
 @pytest.mark.feature("O11", "I10")
 async def test_an_end_before_the_upgrade(js: Js, io: madang.Server):
     """Disconnecting a client that has just begun to upgrade ends it, and harms nobody."""

@@ -20,6 +20,7 @@ async def gone(client: Client, io: madang.Server) -> None:
         await client.state()
 
 
+@pytest.mark.node("namespaces.30")
 @pytest.mark.feature("J4", "J8", "J10")
 async def test_by_pattern(js: Js, io: madang.Server, heard: Heard):
     """A child runs the parent's middleware and handlers, and hears what the parent emits."""
@@ -32,6 +33,7 @@ async def test_by_pattern(js: Js, io: madang.Server, heard: Heard):
     assert await client.next("hello") == [1, "2", [3]]
 
 
+@pytest.mark.node("namespaces.31")
 @pytest.mark.feature("J10")
 async def test_the_parent_reaches_a_room_of_its_children(js: Js, io: madang.Server):
     """`parent.to(room).emit` reaches the members of that room in every child, and nobody else."""
@@ -48,6 +50,7 @@ async def test_the_parent_reaches_a_room_of_its_children(js: Js, io: madang.Serv
         await parent.fetch_sockets()
 
 
+@pytest.mark.node("namespaces.32", "namespaces.33")
 @pytest.mark.feature("J5")
 async def test_by_function(js: Js, io: madang.Server, heard: Heard):
     """A function sees name and auth; it may be async; functions are asked in the order of declaration."""
@@ -80,6 +83,7 @@ async def test_a_function_that_fails_refuses(js: Js, io: madang.Server, heard: H
     await js.connect(io, "/any")
 
 
+@pytest.mark.node("namespaces.34")
 @pytest.mark.feature("J12")
 async def test_new_namespace_tells_of_a_child(js: Js, io: madang.Server, heard: Heard):
     """It is called when the first client makes the child, and not again for the second."""
@@ -90,6 +94,7 @@ async def test_new_namespace_tells_of_a_child(js: Js, io: madang.Server, heard: 
     assert heard.all == ["/dynamic-101"]
 
 
+@pytest.mark.node("namespaces.35")
 @pytest.mark.feature("J5")
 async def test_two_clients_race_for_one_namespace(js: Js, io: madang.Server):
     """Clients that ask while the function still decides end up in one namespace."""
@@ -113,6 +118,7 @@ async def test_two_clients_race_for_one_namespace(js: Js, io: madang.Server):
         assert await client.next("hello") == []
 
 
+@pytest.mark.node("namespaces.42")
 @pytest.mark.feature("J11", "J10")
 async def test_a_child_made_by_the_program(js: Js, io: madang.Server, heard: Heard):
     """`io.of` with a name that the pattern fits makes the child at once, with the parent's handlers."""
@@ -140,6 +146,7 @@ async def test_a_child_copies_its_parent_once(js: Js, io: madang.Server):
     assert list(io.of("/dynamic-2").handlers) == ["late"]
 
 
+@pytest.mark.node("namespaces.36", "namespaces.37")
 @pytest.mark.feature("J9", "A20")
 @pytest.mark.parametrize("cleanup", [True, False])
 async def test_an_empty_child_is_let_go_if_asked_for(js: Js, cleanup: bool):
@@ -155,6 +162,7 @@ async def test_an_empty_child_is_let_go_if_asked_for(js: Js, cleanup: bool):
     assert len(io.namespaces["/dynamic-101"].sockets) == 1
 
 
+@pytest.mark.node("namespaces.29")
 @pytest.mark.feature("J9", "A20")
 async def test_a_static_namespace_is_not_cleaned_up(js: Js):
     """The option is about dynamic namespaces alone."""
@@ -165,6 +173,7 @@ async def test_a_static_namespace_is_not_cleaned_up(js: Js):
     assert (await js.connect(io, "/chat")).id in io.of("/chat").sockets
 
 
+@pytest.mark.node("namespaces.39", "namespaces.40")
 @pytest.mark.feature("J9", "A20")
 @pytest.mark.parametrize("cleanup", [True, False])
 async def test_a_refused_client_leaves_an_empty_child(js: Js, cleanup: bool):
@@ -180,6 +189,7 @@ async def test_a_refused_client_leaves_an_empty_child(js: Js, cleanup: bool):
     assert ("/dynamic-101" in io.namespaces) is not cleanup
 
 
+@pytest.mark.node("namespaces.41")
 @pytest.mark.feature("J9", "A20")
 async def test_a_refused_client_does_not_take_the_others_child(js: Js):
     """A child with a member stays when somebody else is refused."""

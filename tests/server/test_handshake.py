@@ -11,6 +11,7 @@ import madang
 from tests.server.javascript import Heard, Js
 
 
+@pytest.mark.node("socket.37")
 @pytest.mark.feature("G13", "G14")
 @pytest.mark.usefixtures("mode")
 async def test_the_handshake(js: Js, io: madang.Server):
@@ -49,6 +50,7 @@ async def test_ids(js: Js, io: madang.Server):
     assert len({*(socket.id for socket in sockets), *(socket.conn.id for socket in sockets)}) == 6
 
 
+@pytest.mark.node("socket.34", "socket.35", "socket.36")
 @pytest.mark.feature("O12", "O13")
 @pytest.mark.usefixtures("mode")
 async def test_the_session(js: Js, io: madang.Server, mode: str):

@@ -110,6 +110,7 @@ async def test_event_names_and_removing_all(client: Client, socket: madang.Socke
     assert heard.all == []
 
 
+@pytest.mark.node("socket.54", "socket.55")
 @pytest.mark.feature("L3")
 async def test_on_any(client: Client, socket: madang.Socket, heard: Heard):
     """Catch-alls hear every event with its arguments before the named handlers; prepended ones come first."""
@@ -126,6 +127,7 @@ async def test_on_any(client: Client, socket: madang.Socket, heard: Heard):
     assert socket.listeners_any()[0] is first
 
 
+@pytest.mark.node("socket.56")
 @pytest.mark.feature("L3")
 async def test_off_any(client: Client, socket: madang.Socket, heard: Heard):
     """A catch-all that is removed hears nothing more."""
@@ -172,6 +174,7 @@ async def test_a_namespace_s_catch_all(io: madang.Server, client: Client, socket
     assert heard.all == [("named", 1)]
 
 
+@pytest.mark.node("socket.57", "socket.58", "socket.59")
 @pytest.mark.feature("L4")
 @pytest.mark.usefixtures("mode")
 async def test_on_any_outgoing(js: Js, io: madang.Server, heard: Heard):
@@ -190,6 +193,7 @@ async def test_on_any_outgoing(js: Js, io: madang.Server, heard: Heard):
     assert await client.next("b") == [{"deep": [b"\x03"]}]
 
 
+@pytest.mark.node("socket.60", "socket.61")
 @pytest.mark.feature("L4")
 async def test_prepending_and_removing_outgoing(client: Client, socket: madang.Socket, heard: Heard):
     """They come in the order asked for, and go when removed."""
@@ -221,6 +225,7 @@ async def test_a_failing_outgoing_listener(io: madang.Server, client: Client, so
     assert heard.all == [("no", "x")]
 
 
+@pytest.mark.node("socket-middleware.1")
 @pytest.mark.feature("K8")
 async def test_use_sees_and_changes_events(client: Client, socket: madang.Socket, heard: Heard):
     """Event middlewares see `[name, *args]` in order, may be async, and may change what is dispatched."""
@@ -249,6 +254,7 @@ async def test_use_may_return_anything(client: Client, socket: madang.Socket):
     assert await client.emit_with_ack("done") is None
 
 
+@pytest.mark.node("socket-middleware.2")
 @pytest.mark.feature("K8", "G11")
 async def test_use_refuses(client: Client, socket: madang.Socket, heard: Heard):
     """A refused event reaches neither later middlewares nor handlers; the socket's `error` handler gets the error."""

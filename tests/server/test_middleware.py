@@ -10,6 +10,7 @@ import madang
 from tests.server.javascript import ConnectRefused, Heard, Js, soon
 
 
+@pytest.mark.node("middleware.1", "middleware.5", "middleware.7", "middleware.8")
 @pytest.mark.feature("K3")
 async def test_they_run_in_order(js: Js, io: madang.Server, heard: Heard):
     """Plain and async middlewares run one after the other, then `connection`; other namespaces have their own."""
@@ -27,6 +28,7 @@ async def test_they_run_in_order(js: Js, io: madang.Server, heard: Heard):
     assert heard.all == ["first", "second", "connection"]
 
 
+@pytest.mark.node("middleware.2")
 @pytest.mark.feature("K3", "K4")
 async def test_a_refusal_ends_the_chain(js: Js, io: madang.Server, heard: Heard):
     """After a refusal neither later middlewares nor `connection` are called; the client reads the message."""
@@ -42,6 +44,7 @@ async def test_a_refusal_ends_the_chain(js: Js, io: madang.Server, heard: Heard)
     assert (heard.all, io.sockets) == ([], {})
 
 
+@pytest.mark.node("middleware.3", "middleware.9")
 @pytest.mark.feature("K4")
 @pytest.mark.usefixtures("mode")
 @pytest.mark.parametrize("data", [{"a": "b", "c": 3}, [1], 0, "", False])
@@ -96,6 +99,7 @@ async def test_any_other_exception_refuses_without_telling(js: Js, io: madang.Se
     ]
 
 
+@pytest.mark.node("middleware.4", "middleware.10")
 @pytest.mark.feature("O14", "K3")
 async def test_connected_is_set_when_all_have_passed(js: Js, io: madang.Server, heard: Heard):
     """In middleware a socket is not connected and not counted; what is set on it is there afterwards."""
@@ -121,6 +125,7 @@ async def test_emitting_in_middleware(js: Js, io: madang.Server):
     assert client.received == [["welcome", b"\x01"]]
 
 
+@pytest.mark.node("middleware.6")
 @pytest.mark.feature("K5")
 @pytest.mark.parametrize("how", ["drop", "disconnect"])
 async def test_a_client_that_leaves_meanwhile(js: Js, io: madang.Server, heard: Heard, how: str):
@@ -183,6 +188,7 @@ async def test_disconnecting_in_middleware(js: Js, io: madang.Server):
     assert io.sockets == {}
 
 
+@pytest.mark.node("uws.9")
 @pytest.mark.feature("K7", "O3")
 async def test_a_room_of_middleware_after_reconnecting(js: Js, io: madang.Server):
     """A client that comes back passes the middleware again, and is in its room again."""
@@ -226,6 +232,7 @@ async def test_engine_middleware_refuses(js: Js, io: madang.Server, heard: Heard
     assert heard.all[0] == (3, "Bad request", "MIDDLEWARE_FAILURE")
 
 
+@pytest.mark.node("handshake.3", "handshake.4")
 @pytest.mark.feature("C6", "C9")
 @pytest.mark.usefixtures("mode")
 @pytest.mark.parametrize("decide", ["plain", "async"])

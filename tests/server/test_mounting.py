@@ -68,6 +68,7 @@ def mounted_in_starlette(io: madang.Server, at: str) -> Any:
     return Starlette(routes=[Route("/hello", hello), Mount(at, io)])
 
 
+@pytest.mark.node("attachment.16")
 @pytest.mark.feature("B3", "B4", "A1")
 @pytest.mark.usefixtures("mode")
 @pytest.mark.parametrize("host", ASGI_HOSTS)
@@ -78,6 +79,7 @@ async def test_mounted(js: Js, io: madang.Server, mount: Any, at: str, host: Hos
     await check_both(js, io, await js.serve(mount(io, at), host))
 
 
+@pytest.mark.node("attachment.16")
 @pytest.mark.feature("B4", "B2", "A1")
 @pytest.mark.usefixtures("mode")
 @pytest.mark.parametrize("host", ASGI_HOSTS)

@@ -8,6 +8,7 @@ import madang
 from tests.server.javascript import ConnectRefused, Heard, Js
 
 
+@pytest.mark.node("namespaces.1")
 @pytest.mark.feature("A26", "J17")
 async def test_the_main_namespace_stands_behind_the_server(js: Js, io: madang.Server):
     """`io.of("/")` is the main namespace, and the server's `sockets` and `adapter` are its own."""
@@ -21,6 +22,7 @@ async def test_the_main_namespace_stands_behind_the_server(js: Js, io: madang.Se
     assert await client.next("message") == ["to everyone"]
 
 
+@pytest.mark.node("namespaces.8")
 @pytest.mark.feature("J2")
 @pytest.mark.parametrize("name", ["abc", "/abc"])
 def test_a_missing_slash_is_added(io: madang.Server, name: str):
@@ -30,6 +32,7 @@ def test_a_missing_slash_is_added(io: madang.Server, name: str):
     assert io.of("") is io.of("/")
 
 
+@pytest.mark.node("namespaces.6", "namespaces.10")
 @pytest.mark.feature("J2")
 async def test_connect_is_another_name_for_connection(js: Js, io: madang.Server, heard: Heard):
     """`on("connect")` hears of new sockets as `on("connection")` does; several handlers run in order."""
@@ -41,6 +44,7 @@ async def test_connect_is_another_name_for_connection(js: Js, io: madang.Server,
     assert heard.all == ["connect", "connection", "of"]
 
 
+@pytest.mark.node("namespaces.14")
 @pytest.mark.feature("J3", "J1")
 async def test_an_unknown_namespace(js: Js, io: madang.Server):
     """It is refused with Node's message, and the connection stays."""
@@ -62,6 +66,7 @@ async def test_a_name_is_taken_literally(js: Js, io: madang.Server):
     assert (await client.beside("/한글 마당")).id in io.of("/한글 마당").sockets
 
 
+@pytest.mark.node("namespaces.7", "namespaces.15")
 @pytest.mark.feature("J16", "O13")
 async def test_namespaces_share_a_connection(js: Js, io: madang.Server):
     """Each namespace has its own id, rooms and acks on one connection; two clients of one namespace are two sockets."""
@@ -93,6 +98,7 @@ async def test_leaving_one_namespace_keeps_the_other(js: Js, io: madang.Server, 
     assert await main.emit_with_ack("ping me") == "here"
 
 
+@pytest.mark.node("namespaces.12")
 @pytest.mark.feature("O9")
 async def test_the_transport_s_end_is_the_end_of_all(js: Js, io: madang.Server, heard: Heard):
     """When the connection goes, the sockets of all its namespaces go."""
@@ -106,6 +112,7 @@ async def test_the_transport_s_end_is_the_end_of_all(js: Js, io: madang.Server, 
     assert ended == {("/", "transport close"), ("/chat", "transport close"), ("/news", "transport close")}
 
 
+@pytest.mark.node("namespaces.12", "socket.62")
 @pytest.mark.feature("O11")
 async def test_disconnect_with_close_leaves_all_namespaces(js: Js, io: madang.Server, heard: Heard):
     """`disconnect(close=True)` tells every namespace of the client, then closes the connection."""
@@ -120,6 +127,7 @@ async def test_disconnect_with_close_leaves_all_namespaces(js: Js, io: madang.Se
     assert io.connections == set()
 
 
+@pytest.mark.node("socket.25")
 @pytest.mark.feature("J16", "L16")
 async def test_what_a_client_emits_before_it_is_connected(js: Js, io: madang.Server, heard: Heard):
     """Events that the client has buffered arrive in order, and find the handlers of an async `connection` handler."""
@@ -138,6 +146,7 @@ async def test_what_a_client_emits_before_it_is_connected(js: Js, io: madang.Ser
     assert [await heard.next() for _ in range(3)] == ["a", "b", "a"]
 
 
+@pytest.mark.node("namespaces.28")
 @pytest.mark.feature("J12")
 def test_new_namespace_tells_of_each(io: madang.Server, heard: Heard):
     """`new_namespace` is called once for each namespace that is made."""
@@ -148,6 +157,7 @@ def test_new_namespace_tells_of_each(io: madang.Server, heard: Heard):
     assert heard.all == ["/nsp", "/other"]
 
 
+@pytest.mark.node("namespaces.23", "socket.50")
 @pytest.mark.feature("L5")
 @pytest.mark.parametrize("name", ["connect", "connect_error", "disconnect", "disconnecting", "newListener"])
 async def test_reserved_names_cannot_be_emitted(js: Js, io: madang.Server, name: str):
@@ -173,6 +183,7 @@ async def test_other_names_may_be_emitted(js: Js, io: madang.Server, name: str):
     assert await client.emit_with_ack("still here") is True
 
 
+@pytest.mark.node("socket.23")
 @pytest.mark.feature("L9")
 async def test_send_is_the_event_message(js: Js, io: madang.Server, heard: Heard):
     """`send` emits `message`, on a server, a namespace, a socket and an operator."""
@@ -189,6 +200,7 @@ async def test_send_is_the_event_message(js: Js, io: madang.Server, heard: Heard
     assert await heard.next() == [None]
 
 
+@pytest.mark.node("namespaces.24")
 @pytest.mark.feature("A11")
 async def test_a_client_that_joins_nothing_is_closed(js: Js):
     """A connection without any namespace ends after `connect_timeout`; one that has joined stays."""
@@ -202,6 +214,7 @@ async def test_a_client_that_joins_nothing_is_closed(js: Js):
     assert await stayed.emit_with_ack("here") == "yes"
 
 
+@pytest.mark.node("namespaces.16", "namespaces.17", "namespaces.18")
 @pytest.mark.feature("O2", "J17")
 async def test_finding_the_members_of_a_namespace(js: Js, io: madang.Server):
     """`fetch_sockets` of a namespace, or of its rooms, finds only the sockets of that namespace."""

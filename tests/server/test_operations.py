@@ -21,6 +21,7 @@ def ids(sockets: list[madang.Socket]) -> set[str]:
     return {socket.id for socket in sockets}
 
 
+@pytest.mark.node("utility-methods.1", "utility-methods.2")
 @pytest.mark.feature("O1")
 async def test_fetch_sockets(js: Js, io: madang.Server, three: list[Client]):
     """It finds all sockets, those of rooms, and those that are not in them, with id, rooms, data and handshake."""
@@ -35,6 +36,7 @@ async def test_fetch_sockets(js: Js, io: madang.Server, three: list[Client]):
     assert found.handshake.query["EIO"] == "4"
 
 
+@pytest.mark.node("utility-methods.4", "utility-methods.5")
 @pytest.mark.feature("O3")
 async def test_sockets_join(js: Js, io: madang.Server, three: list[Client]):
     """All sockets, or those of a room, join one room or several."""
@@ -46,6 +48,7 @@ async def test_sockets_join(js: Js, io: madang.Server, three: list[Client]):
     assert io.sockets[first].rooms == {first, "room1", "all", "x", "y"}
 
 
+@pytest.mark.node("utility-methods.6", "utility-methods.7")
 @pytest.mark.feature("O4", "O5")
 async def test_sockets_leave(js: Js, io: madang.Server, three: list[Client]):
     """All sockets, or those of a room, leave one room or several."""
@@ -56,6 +59,7 @@ async def test_sockets_leave(js: Js, io: madang.Server, three: list[Client]):
     assert [io.sockets[one].rooms for one in (first, second, third)] == [{first}, {second}, {third}]
 
 
+@pytest.mark.node("utility-methods.8", "utility-methods.9")
 @pytest.mark.feature("O10")
 @pytest.mark.usefixtures("mode")
 async def test_disconnect_sockets(js: Js, io: madang.Server):

@@ -36,6 +36,7 @@ async def back(client: Client) -> dict[str, Any]:
     return await client.state()
 
 
+@pytest.mark.node("recovery.2")
 @pytest.mark.feature("A19", "Q1", "Q5", "Q6", "Q7", "Q10", "W4", "W25")
 @pytest.mark.usefixtures("mode")
 async def test_a_session_is_taken_up(js: Js, io: madang.Server, sockets: Heard):
@@ -85,6 +86,7 @@ async def gone(socket: madang.Socket) -> None:
         await asyncio.sleep(0.001)
 
 
+@pytest.mark.node("recovery.1")
 @pytest.mark.feature("Q2", "Q3", "Q7", "Q8")
 async def test_on_the_wire(js: Js, io: madang.Server):
     """Events carry an offset, but for those with an answer and volatile ones; missed ones precede CONNECT."""
@@ -240,6 +242,7 @@ async def test_what_is_kept_is_bounded(js: Js):
     assert "too much has been sent" in (await sockets.next()).not_recovered
 
 
+@pytest.mark.node("recovery.3", "recovery.4")
 @pytest.mark.feature("Q11")
 @pytest.mark.parametrize("skipped", [True, False])
 async def test_middlewares(js: Js, skipped: bool):
@@ -295,6 +298,7 @@ async def test_a_refusal_leaves_the_session(js: Js):
     assert (await back(client))["recovered"]
 
 
+@pytest.mark.node("recovery.5")
 @pytest.mark.feature("Q5")
 @pytest.mark.parametrize(
     "auth", [{"pid": 1, "offset": "x"}, {"pid": "x", "offset": 1}, {"pid": None}, {"pid": "x" * 9999}]
@@ -306,6 +310,7 @@ async def test_wrong_presentations(js: Js, io: madang.Server, auth: Any):
     assert not io.sockets[client.id].recovered
 
 
+@pytest.mark.node("recovery.6")
 async def test_the_parsers_of_others_are_not_disturbed(js: Js):
     """Without the option nothing is added to events, and no private id is given."""
     io = madang.Server()

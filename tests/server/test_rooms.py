@@ -19,6 +19,7 @@ async def test_a_socket_s_own_room(js: Js, io: madang.Server):
     assert bob.received == []
 
 
+@pytest.mark.node("messaging-many.8", "messaging-many.10", "messaging-many.11")
 @pytest.mark.feature("O3", "O4")
 async def test_joining_and_leaving(js: Js, io: madang.Server):
     """`join` takes one room, several or a list; leaving a room never joined is silent; `leave_all` leaves all."""
@@ -58,6 +59,7 @@ async def test_rooms_are_told_apart_by_type(js: Js, io: madang.Server):
     assert (number.received, text.received) == ([["number"]], [["text"]])
 
 
+@pytest.mark.node("messaging-many.9")
 @pytest.mark.feature("O6")
 async def test_the_adapter_tells_of_rooms(js: Js, io: madang.Server, heard: Heard):
     """A room's life is told in order: made, joined, left, gone."""
@@ -91,6 +93,7 @@ async def test_a_client_that_goes_leaves_no_room(js: Js, io: madang.Server, hear
     assert io.adapter.everyone == {}
 
 
+@pytest.mark.node("socket.52")
 @pytest.mark.feature("K7", "O3")
 async def test_rooms_joined_in_middleware(js: Js, io: madang.Server, heard: Heard):
     """A room joined in middleware is kept if the client is let in; a refusal undoes it."""
@@ -112,6 +115,7 @@ async def test_rooms_joined_in_middleware(js: Js, io: madang.Server, heard: Hear
     assert [socket.id for socket in await io.in_("a").fetch_sockets()] == [client.id]
 
 
+@pytest.mark.node("socket.53")
 @pytest.mark.feature("O15")
 @pytest.mark.parametrize("close", [False, True])
 async def test_joining_after_the_end(js: Js, io: madang.Server, close: bool):

@@ -16,6 +16,7 @@ from tests.server.javascript import ConnectRefused, Heard, Js
 pytestmark = pytest.mark.usefixtures("mode")
 
 
+@pytest.mark.node("namespaces.4", "namespaces.5")
 @pytest.mark.feature("J1", "O8", "O9", "G8")
 async def test_a_client_comes_and_goes(js: Js, io: madang.Server, heard: Heard):
     """`connection` gives the socket, its id is the client's, and its `disconnect` gives the reason."""
@@ -35,6 +36,7 @@ async def test_a_client_comes_and_goes(js: Js, io: madang.Server, heard: Heard):
     assert await client.disconnected() == "io client disconnect"
 
 
+@pytest.mark.node("socket.7")
 @pytest.mark.feature("A26", "L1")
 async def test_an_event_of_one_socket(js: Js, io: madang.Server):
     """`socket.on` hears what this client emits, and `socket.emit` answers to it alone."""
@@ -69,6 +71,7 @@ async def test_a_chat_message_with_a_date(js: Js, io: madang.Server):
     assert await bob.next("chat message") == [said]
 
 
+@pytest.mark.node("messaging-many.4", "messaging-many.6")
 @pytest.mark.feature("N2", "N3", "N6")
 async def test_to_the_rest_to_a_room_and_to_the_rest_of_a_room(js: Js, io: madang.Server):
     """`socket.broadcast`, `io.to` and `socket.to` reach who they say, and the sender only where it is meant."""

@@ -134,6 +134,7 @@ FROM_JAVASCRIPT: dict[str, tuple[Any, Any]] = {
 }
 
 
+@pytest.mark.node("socket.3")
 @pytest.mark.feature("L10", "N11", "L15")
 @pytest.mark.parametrize(("sent", "seen"), FROM_JAVASCRIPT.values(), ids=FROM_JAVASCRIPT)
 async def test_what_python_sees(js: Js, io: madang.Server, heard: Heard, sent: Any, seen: Any):
@@ -146,6 +147,7 @@ async def test_what_python_sees(js: Js, io: madang.Server, heard: Heard, sent: A
     assert await io.sockets[client.id].emit_with_ack("ask") == seen
 
 
+@pytest.mark.node("socket.9", "socket.10", "socket.11", "socket.12")
 @pytest.mark.feature("L10")
 @pytest.mark.usefixtures("mode")
 async def test_several_kinds_at_once(js: Js, io: madang.Server):
@@ -176,6 +178,7 @@ async def test_order_of_text_and_binary(js: Js, io: madang.Server):
     assert client.received == [list(event) for event in events]
 
 
+@pytest.mark.node("socket.40", "socket.41")
 @pytest.mark.feature("A10")
 @pytest.mark.usefixtures("mode")
 @pytest.mark.parametrize("kind", ["json", "binary"])

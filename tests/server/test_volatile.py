@@ -19,6 +19,7 @@ async def client(request: pytest.FixtureRequest, js: Js, io: madang.Server) -> C
     return client
 
 
+@pytest.mark.node("namespaces.20", "socket.15", "socket.16")
 @pytest.mark.feature("N9")
 async def test_when_idle_it_is_sent(js: Js, io: madang.Server, client: Client):
     """A volatile message leaves when nothing waits before it."""
@@ -26,6 +27,7 @@ async def test_when_idle_it_is_sent(js: Js, io: madang.Server, client: Client):
     assert await client.next("x") == [1]
 
 
+@pytest.mark.node("socket.17", "socket.18")
 @pytest.mark.feature("N9")
 async def test_two_in_one_turn(js: Js, io: madang.Server, client: Client):
     """Of two in the same turn only the first is sent."""
@@ -36,6 +38,7 @@ async def test_two_in_one_turn(js: Js, io: madang.Server, client: Client):
     assert client.received == [["x", 1]]
 
 
+@pytest.mark.node("namespaces.19", "socket.13", "socket.14", "socket.21", "socket.22")
 @pytest.mark.feature("N9", "N13")
 async def test_between_others(js: Js, io: madang.Server, client: Client):
     """Behind an ordinary message a volatile one is lost; those after it are not touched."""
@@ -47,6 +50,7 @@ async def test_between_others(js: Js, io: madang.Server, client: Client):
     assert client.received == [["x", 1], ["x", 3]]
 
 
+@pytest.mark.node("socket.19")
 @pytest.mark.feature("N9")
 async def test_binary_is_sent_whole_or_not_at_all(js: Js, io: madang.Server, client: Client):
     """Of two volatile messages with attachments the first arrives whole, and what follows is in order."""

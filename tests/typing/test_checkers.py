@@ -65,6 +65,30 @@ def by_pyright(files: list[Path]) -> Said:
     return said
 
 
+@pytest.mark.node(
+    "types.1",
+    "types.2",
+    "types.3",
+    "types.4",
+    "types.5",
+    "types.6",
+    "types.7",
+    "types.8",
+    "types.9",
+    "types.10",
+    "types.11",
+    "types.12",
+    "types.13",
+    "types.14",
+    "types.15",
+    "types.16",
+    "types.17",
+    "types.18",
+    "types.19",
+    "types.20",
+    "types.21",
+    "types.22",
+)
 @pytest.mark.feature("X1", "X2", "X3")
 @pytest.mark.parametrize("checker", [by_mypy, by_pyright], ids=["mypy", "pyright"])
 def test_what_a_checker_says(checker, tmp_path: Path):
