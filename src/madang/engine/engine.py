@@ -12,6 +12,7 @@ import logging
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from inspect import isawaitable
 from os import urandom
 from random import random
@@ -19,7 +20,7 @@ from typing import Any, ClassVar, TypeVar, Unpack, cast
 
 import orjson
 
-from ..errors import ConnectError, HandshakeError
+from ..errors import ConnectError, HandshakeError, UsageError
 from ..types import Clock
 from .asgi_middleware import AsgiMiddleware
 from .cookie import cookie_header
@@ -67,14 +68,11 @@ class Engine(Listeners, Hosted):
     def __init__(self, **options: Unpack[EngineKeywords]) -> None:
         super().__init__()
         refuse_unknown(options, EngineOptions)
-        self.options = EngineOptions(**cast("Any", options))
-        self.cors = Cors(self.options.cors)
-        self.proxies = Proxies(LOOPBACK if self.options.trusted_proxies is None else self.options.trusted_proxies)
         self.sessions: dict[str, Session] = {}
         self.timetable = Timetable()
-        self.pings = self.timetable.lane(self.options.ping_interval, self._send_ping)
-        self.pongs = self.timetable.lane(self.options.ping_timeout, Session.pong_missing)
-        self.upgrades = self.timetable.lane(self.options.upgrade_timeout, Upgrade.timed_out)
+        self.pings = self.timetable.lane(0, self._send_ping)
+        self.pongs = self.timetable.lane(0, Session.pong_missing)
+        self.upgrades = self.timetable.lane(0, Upgrade.timed_out)
         self.probes = self.timetable.lane(PROBE_INTERVAL, Upgrade.release_poll)
         self._farewells = self.timetable.lane(LINGER, self._forget_lingering)
         self._lingering: dict[str, PollingTransport] = {}
@@ -84,13 +82,7 @@ class Engine(Listeners, Hosted):
         self.files: Callable[[Exchange, str], bool] | None = None
         """Asked with a request below the path, and the path: whether it was for a file, and has been answered."""
         self._counter = itertools.count()
-        self._cookie = cookie_header(self.options.cookie)
-        facts = {
-            "pingInterval": int(self.options.ping_interval * 1000),
-            "pingTimeout": int(self.options.ping_timeout * 1000),
-            "maxPayload": self.options.max_http_buffer_size,
-        }
-        self._open_facts = b"," + orjson.dumps(facts)[1:]
+        self._use_options(EngineOptions(**cast("Any", options)))
         self.closing = False
         self.dropped = 0
         """Messages that were dropped because clients were too slow, of all sessions that there have been."""
@@ -103,6 +95,40 @@ class Engine(Listeners, Hosted):
     def engine(self) -> Engine:
         """Itself; see `Hosted`."""
         return self
+
+    def configure(self, **options: Unpack[EngineKeywords]) -> None:
+        """Change options before anything serves the engine.
+
+        Args:
+            **options: see `EngineOptions`; those that are not given stay as they are.
+
+        Raises:
+            OptionError: an unknown option, or a value out of range; nothing has changed then.
+            UsageError: the engine is served already.
+        """
+        refuse_unknown(options, EngineOptions)
+        self.require_not_served()
+        self._use_options(replace(self.options, **cast("Any", options)))
+
+    def require_not_served(self) -> None:
+        """Raise `UsageError` if a host serves it."""
+        if self._clock is not None and not self.closing:
+            raise UsageError("options can be changed until the server is served, not while it is: clients know them")
+
+    def _use_options(self, options: EngineOptions) -> None:
+        cors = Cors(options.cors)
+        proxies = Proxies(LOOPBACK if options.trusted_proxies is None else options.trusted_proxies)
+        self.options, self.cors, self.proxies = options, cors, proxies
+        self.pings.delay = options.ping_interval
+        self.pongs.delay = options.ping_timeout
+        self.upgrades.delay = options.upgrade_timeout
+        self._cookie = cookie_header(options.cookie)
+        facts = {
+            "pingInterval": int(options.ping_interval * 1000),
+            "pingTimeout": int(options.ping_timeout * 1000),
+            "maxPayload": options.max_http_buffer_size,
+        }
+        self._open_facts = b"," + orjson.dumps(facts)[1:]
 
     def listener_added(self, event: str) -> None:
         """See `Listeners.listener_added`."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from os import PathLike
-from typing import Any
+from typing import Any, Final
 
 from ..adapters.sources import AdapterOption, settings_of
 from ..engine.options import EngineKeywords, require_callable, require_flag, require_positive, require_whole
@@ -91,3 +91,20 @@ class ServerOptions:
         PresenceOptions.of(self.presence)
         if self.adapter is not None:
             settings_of(self.adapter)
+
+
+FIELDS: Final = frozenset(field.name for field in fields(ServerOptions))
+"""The options that are the server's own, and not its engine's."""
+
+LATE: Final = frozenset(
+    (
+        "ack_timeout",
+        "adapter",
+        "cleanup_empty_child_namespaces",
+        "connect_timeout",
+        "serve_client",
+        "shutdown_timeout",
+        "slow_handler",
+    )
+)
+"""Those of them that may be changed until the server is served."""

@@ -8,7 +8,7 @@ import logging
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import replace
 from os import urandom
 from typing import Any, TypeVar, Unpack, cast, overload
 
@@ -16,7 +16,7 @@ from ..adapters.messages import AdapterGap, AdapterHealth
 from ..adapters.sources import AdapterSource, Factory, source_of
 from ..engine.engine import Engine
 from ..engine.host import Hosted
-from ..engine.http import Request
+from ..engine.http import Exchange, Request
 from ..engine.options import EngineOptions, refuse_unknown
 from ..engine.session import Session
 from ..engine.timetable import Lane
@@ -32,7 +32,7 @@ from .connection import Connection
 from .data import Data
 from .dynamic import Decide, ParentNamespace, template
 from .namespace import M, Namespace
-from .options import ServerKeywords, ServerOptions
+from .options import FIELDS, LATE, ServerKeywords, ServerOptions
 from .presence import Presence, PresenceDiff, PresenceOptions
 from .presence_cluster import PresenceCluster, answer_for_nobody
 from .recovery import RecoveryOptions
@@ -72,9 +72,8 @@ class Server(NamespaceOperators[Data], HandlerRegistry[Data], ServerSide, EventO
     def __init__(self, **options: Unpack[ServerKeywords]) -> None:
         given = cast("dict[str, Any]", {"path": "/socket.io/", **options})
         refuse_unknown(given, EngineOptions, ServerOptions)
-        own = {field.name for field in fields(ServerOptions)}
-        self.options = ServerOptions(**{name: value for name, value in given.items() if name in own})
-        self._engine = Engine(**cast("Any", {name: value for name, value in given.items() if name not in own}))
+        self.options = ServerOptions(**{name: value for name, value in given.items() if name in FIELDS})
+        self._engine = Engine(**cast("Any", {name: value for name, value in given.items() if name not in FIELDS}))
         super().__init__(self.options.parser or DefaultParser(self.options.max_attachments, self.options.json_default))
         self.connections: set[Connection] = set()
         self.namespaces: dict[str, Namespace[Data]] = {}
@@ -83,7 +82,7 @@ class Server(NamespaceOperators[Data], HandlerRegistry[Data], ServerSide, EventO
         self._gap_handlers: list[Handler] = []
         self._counter = itertools.count()
         timetable = self._engine.timetable
-        patience = self._engine.options.ping_interval + self._engine.options.ping_timeout
+        patience = self._patience
         self.connects = timetable.lane(self.options.connect_timeout, Connection.connect_timed_out)
         self.attachments = timetable.lane(patience, Connection.attachments_timed_out)
         self.endings: Lane[Socket[Any]] = timetable.lane(END_GRACE, Socket[Any].end_overdue)
@@ -97,15 +96,59 @@ class Server(NamespaceOperators[Data], HandlerRegistry[Data], ServerSide, EventO
         self._adapters_closed = False
         self._watchdog: Watchdog | None = None
         self._engine.on_bound = self._bound
-        if self.options.serve_client is not False:
-            bundle = Bundle(self.options.serve_client)
-            self._engine.files = lambda exchange, path: bundle.answer(exchange, path, self._engine.cors)
+        self._engine.files = self._files_of(self.options)
         self.main: Namespace[Data] = Namespace(self, "/")
         self.namespaces["/"] = self.main
         self.handlers = self.main.handlers
         self.life = self.main.life
         self._engine.on("connection", self._connected)
         self._engine.on("connection_error", self._handshake_refused)
+
+    def configure(self, **options: Unpack[ServerKeywords]) -> None:
+        """Change options before the server is served: those that its constructor took, but for a few.
+
+        Node's ``io.path(...)``, ``io.adapter(...)``, ``io.connectTimeout(...)`` and the options of ``io.attach(...)``.
+
+        Args:
+            **options: see `Server`. What handlers and namespaces are made with cannot change: `parser`, `json_default`,
+                `max_attachments`, `concurrent`, `connection_state_recovery`, `presence`.
+
+        Raises:
+            OptionError: an unknown option, a value out of range, or one that cannot change; nothing has changed then.
+            UsageError: the server is served already.
+        """
+        refuse_unknown(options, EngineOptions, ServerOptions)
+        own = {name: value for name, value in options.items() if name in FIELDS}
+        if fixed := sorted(own.keys() - LATE):
+            raise OptionError(
+                f"{', '.join(fixed)}: only madang.Server(...) takes that, since namespaces are made with it"
+            )
+        self._engine.require_not_served()
+        changed = replace(self.options, **cast("Any", own))
+        files = self._files_of(changed) if "serve_client" in own else self._engine.files
+        adapters = source_of(changed.adapter) if "adapter" in own else self.adapters
+        self._engine.configure(**cast("Any", {name: value for name, value in options.items() if name not in own}))
+        self.options, self._engine.files = changed, files
+        self.connects.delay = changed.connect_timeout
+        self.attachments.delay = self._patience
+        self.outbound_limit = self._engine.options.outbound_limit
+        if self.recovering:
+            self.recovery_limits = self.recovering.limits(self._engine.timetable, self._patience, changed)
+        if adapters is not self.adapters:
+            self.adapters = adapters
+            for namespace in self.namespaces.values():
+                namespace.move_to(adapters.make(namespace))
+
+    @property
+    def _patience(self) -> float:
+        """Seconds for which a connection may be dead before that is known."""
+        return self._engine.options.ping_interval + self._engine.options.ping_timeout
+
+    def _files_of(self, options: ServerOptions) -> Callable[[Exchange, str], bool] | None:
+        if options.serve_client is False:
+            return None
+        bundle = Bundle(options.serve_client)
+        return lambda exchange, path: bundle.answer(exchange, path, self._engine.cors)
 
     @property
     def server(self) -> Server[Data]:  # type: ignore[override]
