@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import itertools
 import logging
-import re
-from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import replace
 from inspect import isawaitable
-from os import urandom
 from random import random
 from typing import Any, ClassVar, TypeVar, Unpack, cast
 
@@ -27,6 +24,7 @@ from .cookie import cookie_header
 from .cors import Cors
 from .host import Hosted
 from .http import Exchange, Request, Response
+from .ids import checked_id, new_id
 from .listeners import Listeners
 from .middleware import Middleware, Middlewares
 from .options import EngineKeywords, EngineOptions, refuse_unknown
@@ -41,8 +39,6 @@ LINGER: float = 30.0
 """Seconds for which a closed polling session waits for the poll that learns of it."""
 
 M = TypeVar("M", bound=Middleware)
-
-_SAFE_ID = re.compile(r"[A-Za-z0-9._~-]{1,256}").fullmatch
 
 logger = logging.getLogger("madang.engine")
 
@@ -536,24 +532,13 @@ class Engine(Listeners, Hosted):
             logger.exception("generate_id failed")
             raise HandshakeError(3, context={"name": "ID_GENERATION_ERROR", "error": error}) from error
         self._refuse_if_closing()
-        return self._usable_id(chosen)
-
-    def _usable_id(self, chosen: object) -> str:
-        """The id that the program chose, unless a session has it or an address cannot carry it."""
-        if not isinstance(chosen, str) or _SAFE_ID(chosen) is None:
-            problem = f"generate_id must give text of letters, digits and any of . _ ~ -, not {chosen!r}"
-        elif (session_id := self.id_mark + chosen) in self.sessions or session_id in self._lingering:
-            problem = "generate_id gave an id that another session has"  # the id is that session's secret
-        else:
-            return session_id
-        logger.error(problem)
-        raise HandshakeError(3, context={"name": "ID_GENERATION_ERROR", "error": ValueError(problem)})
+        return checked_id(chosen, self.id_mark, (self.sessions, self._lingering))
 
     def _new_id(self, request: Request) -> str:
         """The id of a session that the user's hooks, if there are any, let in."""
         self._refuse_if_closing()
         self._require_protocol(request)
-        return self._generate_id()
+        return self.id_mark + new_id(next(self._counter))
 
     def _require_protocol(self, request: Request) -> None:
         if request.query.get("EIO") != "4":
@@ -575,11 +560,6 @@ class Engine(Listeners, Hosted):
             raise HandshakeError(4, context={"error": error}) from error
         if not allowed:
             raise HandshakeError(4)
-
-    def _generate_id(self) -> str:
-        """20 URL-safe characters: 12 random bytes and a counter that keeps them distinct."""
-        number = next(self._counter) & 0xFFFFFF
-        return self.id_mark + urlsafe_b64encode(urandom(12) + number.to_bytes(3, "big")).decode()
 
 
 def _send_away(session: Session) -> None:
