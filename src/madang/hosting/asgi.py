@@ -244,6 +244,8 @@ async def _websocket(engine: Engine, runtime: Runtime, request: Request, receive
     except HandshakeError as error:
         await _refuse(400, error.message, "text/html", scope, send)  # as Node does
         return
+    if engine.options.per_message_deflate:
+        runtime.compressed_by_others()
     accept: dict[str, Any] = {"type": "websocket.accept"}
     if scope.get("subprotocols"):
         accept["subprotocol"] = scope["subprotocols"][0]
