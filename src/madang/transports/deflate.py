@@ -16,8 +16,10 @@ _TAIL: Final = b"\x00\x00\xff\xff"
 _END: Final = b"\x01\x00\x00\xff\xff"
 """An empty last block: only behind a whole message does it end the stream."""
 
-_BEHIND: Final = (0, len(_END), len(_TAIL + _END))
-"""How much may be left of these two behind a last block: all, where nothing stands between it and them."""
+_TRAILER: Final = _TAIL + _END
+
+_BEHIND: Final = (0, len(_END), len(_TRAILER))
+"""How much may be left of it behind a last block: all, where nothing stands between it and these."""
 
 _PIECE: Final = 64 * 1024
 """Bytes that are undone at once: zlib copies what is left of them behind each last block."""
@@ -82,7 +84,7 @@ class Inflater:
         Raises:
             zlib.error: the payload is none of a compressed message.
         """
-        whole = memoryview(data + _TAIL + _END)
+        whole = memoryview(data + _TRAILER)
         parts: list[bytes] = []
         size = at = begun = 0
         stream = self._begin(b"")

@@ -1,0 +1,297 @@
+"""Compressed WebSocket messages that break RFC 7692, or would be more than a message may be."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import tracemalloc
+import zlib
+from typing import Any
+
+import pytest
+
+import madang
+from madang.engine.deflate_options import DeflateSettings
+from madang.transports import deflating
+from madang.transports.deflate import Deflater, Inflater
+from tests.conformance.wire import SOCKET, before
+from tests.hostile.deflated import RSV1, TAIL, Deflated, deflated, packed
+from tests.hostile.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame, raw, text
+from tests.hostile.victim import attacked
+from tests.hosts import listening
+
+pytestmark = pytest.mark.feature("A12")
+
+LIMIT = 100_000
+
+OFFER = "Sec-WebSocket-Extensions: permessage-deflate"
+
+EVENT = packed(b'42["echo",1]')
+
+VIOLATIONS: dict[str, tuple[bytes, int]] = {
+    "RSV1 on a ping": (frame(PING, EVENT, bits=RSV1), 1002),
+    "RSV1 on a pong": (frame(PONG, bits=RSV1), 1002),
+    "RSV1 on a close": (frame(CLOSE, b"\x03\xe8", bits=RSV1), 1002),
+    "RSV1 on a continuation": (
+        frame(TEXT, EVENT[:3], fin=False, bits=RSV1) + frame(CONTINUATION, EVENT[3:], bits=RSV1),
+        1002,
+    ),
+    "RSV1 on the continuation of a plain message": (
+        frame(TEXT, b"42[", fin=False) + frame(CONTINUATION, EVENT, bits=RSV1),
+        1002,
+    ),
+    "a compressed message inside a fragmented one": (frame(TEXT, b"42[", fin=False) + frame(TEXT, EVENT, bits=4), 1002),
+    "RSV1 and RSV2": (frame(TEXT, EVENT, bits=RSV1 | 2), 1002),
+    "RSV1 and RSV3": (frame(TEXT, EVENT, bits=RSV1 | 1), 1002),
+    "RSV2": (frame(TEXT, b'42["echo",1]', bits=2), 1002),
+    "RSV1 on opcode 3": (frame(3, EVENT, bits=RSV1), 1002),
+    "garbage": (frame(TEXT, b"\xff\xfe garbage", bits=RSV1), 1007),
+    "plain text as compressed": (frame(TEXT, b'42["echo",1]', bits=RSV1), 1007),
+    "no byte at all": (frame(TEXT, b"", bits=RSV1), 1007),
+    "cut short": (frame(TEXT, EVENT[: len(EVENT) // 2], bits=RSV1), 1007),
+    "but for its last byte": (frame(TEXT, packed(b'42["echo",1]' * 9, level=0)[:-3], bits=RSV1), 1007),
+    "garbage behind a last block": (frame(TEXT, b"\x03\x00garbage", bits=RSV1), 1007),
+    "a reference to what was not sent": (
+        frame(TEXT, zlib.compressobj(wbits=-15, zdict=b"42" * 99).compress(b"") + b"\x02\x23\x00", bits=RSV1),
+        1007,
+    ),
+    "fifty thousand last blocks": (frame(BINARY, b"\x03\x00" * 49_000, bits=RSV1), 1007),
+    "text that is no UTF-8, compressed": (frame(TEXT, packed(b'42["echo","\xff"]'), bits=RSV1), 1002),
+    "text that is no UTF-8, plain": (frame(TEXT, b'42["echo","\xff"]'), 1002),
+    "a bomb": (frame(TEXT, packed(b"4" + b"2" * 50_000_000), bits=RSV1), 1009),
+    "a bomb of bytes": (frame(BINARY, packed(bytes(50_000_000)), bits=RSV1), 1009),
+    "a bomb in fragments": (
+        frame(TEXT, packed(bytes(9_000_000))[:4000], fin=False, bits=RSV1)
+        + frame(CONTINUATION, packed(bytes(9_000_000))[4000:]),
+        1009,
+    ),
+    "one byte too much": (frame(TEXT, packed(b"4" * (LIMIT + 1)), bits=RSV1), 1009),
+    "compressed bytes beyond the limit": (frame(TEXT, size=LIMIT + 1, bits=RSV1), 1009),
+    "fragments of compressed bytes beyond the limit": (
+        frame(TEXT, random.Random(1).randbytes(LIMIT - 10), fin=False, bits=RSV1) + frame(CONTINUATION, bytes(11)),
+        1009,
+    ),
+}
+
+
+@pytest.mark.parametrize("keeps", [False, True], ids=["no context", "context"])
+async def test_violations(keeps: bool) -> None:
+    """What breaks the rules ends its connection with the code for it, does nothing else, and disturbs nobody."""
+    option = {"client_no_context_takeover": not keeps}
+    codes: dict[str, int] = {}
+    async with attacked("native", max_http_buffer_size=LIMIT, per_message_deflate=option) as victim:
+        for name, (broken, _) in VIOLATIONS.items():
+            async with deflated(victim.url) as client:
+                await client.raw.send(broken, text('42["echo"]'))
+                codes[name] = await before(2, client.raw.closed(), name)
+        assert codes == {name: code for name, (_, code) in VIOLATIONS.items()}
+        assert victim.heard == []
+
+
+async def test_the_largest_message() -> None:
+    """A message of just as many bytes as it may have is taken, in one frame and in fragments."""
+    body = b'427["echo","%s"]'
+    data = body % (b"x" * (LIMIT - len(body) + 2))
+    assert len(data) == LIMIT
+    async with (
+        attacked("native", max_http_buffer_size=LIMIT, per_message_deflate=True) as victim,
+        deflated(victim.url) as client,
+    ):
+        payload = packed(data)
+        await client.raw.send(frame(TEXT, payload, bits=RSV1))
+        await client.raw.send(frame(TEXT, payload[:9], fin=False, bits=RSV1), frame(CONTINUATION, payload[9:]))
+        for _ in range(2):
+            answer, compressed = await client.hear()
+            assert answer == b"437" + data[len(b'427["echo",') - 1 :].replace(b',"', b'["', 1)
+            assert compressed
+
+
+@pytest.mark.parametrize("takeover", [False, True])
+def test_no_more_memory_than_the_limit(takeover: bool) -> None:
+    """A bomb takes memory for as much as a message may have, however large it would be."""
+    bomb = packed(b"4" + b"2" * 500_000_000, level=1)
+    inflater = Inflater(15, takeover)
+    tracemalloc.start()
+    try:
+        assert inflater.inflate(bomb, LIMIT) is None
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < len(bomb) + 4 * LIMIT
+
+
+def test_last_blocks_are_counted() -> None:
+    """Each last block costs a new start, so a message may have some, and not thousands."""
+    inflater = Inflater()
+    some = b"\x03\x00" * 60
+    assert inflater.inflate(some + b"\x00", LIMIT) == b""
+    with pytest.raises(zlib.error, match="too many last blocks"):
+        inflater.inflate(some + some, LIMIT)
+
+
+async def test_a_context_survives_a_slow_reader() -> None:
+    """Messages that are dropped for a slow client are not part of its context: what it gets later, it can read."""
+    io = madang.Server(
+        per_message_deflate={"threshold": 100, "server_no_context_takeover": False},
+        outbound_limit=1_000_000,
+        slow_client="drop",
+    )
+    same = random.Random(1).randbytes(20_000).hex()
+    async with listening(io) as url, raw(url, SOCKET, OFFER, receive_buffer=4096) as slow:
+        client = Deflated(slow)
+        await slow.join()
+        assert client.server_keeps
+        (session,) = io.engine.sessions.values()
+        for number in range(1000):
+            io.emit("news", number, random.Random(number).randbytes(20_000).hex(), same)
+            if session.dropped > 50:
+                break
+            await asyncio.sleep(0)
+        assert session.dropped > 50
+        assert session.buffered < 2_000_000
+        heard: list[bytes] = []
+        while True:
+            message, _ = await client.hear()
+            heard.append(message)
+            if len(heard) > 5 and session.buffered == 0:
+                break
+        io.emit("news", "after", same)
+        while b'"after"' not in message:
+            message, compressed = await client.hear()
+        assert compressed
+        assert message == f'42["news","after","{same}"]'.encode()
+
+
+class TestLarge:
+    """Large messages are compressed in a thread."""
+
+    async def test_order(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What is sent behind a large message arrives behind it, compressed or not; a broadcast is compressed once."""
+        threads: list[threading.Thread] = []
+        plain_frame = deflating.deflated_frame
+
+        def noted(encoded: Any, deflater: Deflater) -> bytes:
+            threads.append(threading.current_thread())
+            return plain_frame(encoded, deflater)
+
+        monkeypatch.setattr(deflating, "deflated_frame", noted)
+        io = madang.Server(per_message_deflate=True)
+        async with listening(io) as url, deflated(url) as first, deflated(url) as second:
+            sockets = list(io.sockets.values())
+            io.emit("large", "x" * 300_000)
+            assert [socket.conn.buffered > 300_000 for socket in sockets] == [True, True]
+            assert [socket.conn.transport.writable for socket in sockets] == [False, False]
+            io.volatile.emit("lost")
+            io.emit("small")
+            io.compress(False).emit("plain", "y" * 3000)
+            io.emit("medium", "z" * 3000)
+            io.emit("bytes", bytes(200_000))
+            for client in (first, second):
+                heard = [await client.hear() for _ in range(6)]
+                assert [len(message) for message, _ in heard] == [300_014, 11, 3014, 3015, 43, 200_000]
+                assert [bool(size) for _, size in heard] == [True, False, False, True, False, True]
+            assert [thread is threading.main_thread() for thread in threads] == [False, True, False]
+            await before(5, _calm(io), "that nothing waits")
+
+    async def test_close_behind_it(self) -> None:
+        """A server that disconnects a client right behind a large message sends that first, in whatever form."""
+        io = madang.Server(per_message_deflate=True)
+        async with listening(io) as url, deflated(url) as client:
+            io.emit("large", "x" * 300_000)
+            io.emit("small")
+            io.disconnect_sockets(close=True)
+            assert len((await client.hear())[0]) == 300_014
+            assert (await client.hear())[0] == b'42["small"]'
+            assert await client.raw.closed() in (1000, 1005)
+
+    async def test_a_client_that_goes(self) -> None:
+        """A client that goes while something is compressed for it leaves nothing, and the others get theirs."""
+        async with attacked("native", per_message_deflate=True) as victim, deflated(victim.url) as stays:
+            for _ in range(3):
+                async with deflated(victim.url) as goes:
+                    victim.io.emit("large", "x" * 300_000)
+                    goes.raw.reset()
+                    await victim.ended()
+                assert len((await stays.hear())[0]) == 300_014
+            await stays.served()
+
+    async def test_what_cannot_be_compressed(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """If compressing fails, the connection ends, so that nothing is missing in between; the server goes on."""
+
+        def failing(*_: Any) -> bytes:
+            raise MemoryError("no memory for the compressor")
+
+        io = madang.Server(per_message_deflate=True)
+        reasons: asyncio.Queue[str] = asyncio.Queue()
+
+        @io.on("disconnect")
+        def gone(socket: Any, reason: str) -> None:
+            reasons.put_nowait(reason)
+
+        running = await io.start(port=0)
+        try:
+            async with deflated(running.url) as client:
+                with monkeypatch.context() as patch:
+                    patch.setattr(deflating, "deflated_frame", failing)
+                    io.emit("large", "x" * 300_000)
+                    assert await before(5, reasons.get(), "the end") == "transport close"
+                assert await client.raw.closed() == 1006
+            assert "no memory for the compressor" in caplog.text
+            async with deflated(running.url) as client:
+                io.emit("large", "x" * 300_000)
+                assert len((await client.hear())[0]) == 300_014
+        finally:
+            await running.stop()
+
+    async def test_the_bound_on_what_waits(self) -> None:
+        """What waits to be compressed counts against `outbound_limit`."""
+        io = madang.Server(per_message_deflate=True, outbound_limit=1_000_000, slow_client="drop")
+        async with listening(io) as url, deflated(url) as client:
+            (session,) = io.engine.sessions.values()
+            for number in range(10):
+                io.emit("large", number, "x" * 300_000)
+            assert session.dropped == 6
+            assert session.buffered < 1_400_000
+            assert [(await client.hear())[0][:11] for _ in range(4)] == [b'42["large",' for _ in range(4)]
+            await before(5, _calm(io), "that nothing waits")
+
+    async def test_threads_end(self) -> None:
+        """With the last compressed connection the threads end."""
+        io = madang.Server(per_message_deflate=True)
+        async with listening(io) as url:
+            async with deflated(url) as client:
+                io.emit("large", "x" * 300_000)
+                await client.hear()
+                assert _threads()
+            await before(5, _until(lambda: not _threads()), "the end of the threads")
+
+
+def _threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("madang-deflate")]
+
+
+async def _until(holds: Any) -> None:
+    while not holds():
+        await asyncio.sleep(0.01)
+
+
+async def _calm(io: madang.Server) -> None:
+    await _until(lambda: not any(session.buffered for session in io.engine.sessions.values()))
+
+
+def test_the_same_window_shares_a_compressor() -> None:
+    """Two connections with no context and the same window have one compressor; it can be used from several threads."""
+    loop = asyncio.new_event_loop()
+    try:
+        outbox = deflating.DeflatingOutbox(loop, DeflateSettings())
+        assert outbox.deflater(15, False) is outbox.deflater(15, False)
+        assert outbox.deflater(15, False) is not outbox.deflater(14, False)
+        assert outbox.deflater(15, True) is not outbox.deflater(15, True)
+        deflater = outbox.deflater(15, False)
+        assert {deflater.deflate(b"x" * 99) for _ in range(3)} == {packed(b"x" * 99)}
+        assert zlib.decompressobj(-15).decompress(deflater.deflate(b"y" * 99) + TAIL) == b"y" * 99
+    finally:
+        loop.close()
