@@ -7,17 +7,20 @@ import random
 import threading
 import tracemalloc
 import zlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 import madang
 from madang.engine.deflate_options import DeflateSettings
+from madang.hosting.runtime import runtime_of
 from madang.transports import deflating
 from madang.transports.deflate import Deflater, Inflater
-from tests.conformance.wire import SOCKET, before
-from tests.hostile.deflated import RSV1, TAIL, Deflated, deflated, packed
-from tests.hostile.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame, raw, text
+from tests.client.tools import Papers
+from tests.conformance.wire import SOCKET, address, before
+from tests.hostile.deflated import RSV1, TAIL, Deflated, deflated, extensions, packed
+from tests.hostile.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Raw, frame, handshake, raw, text
 from tests.hostile.victim import attacked
 from tests.hosts import listening
 
@@ -267,6 +270,123 @@ class TestLarge:
                 await client.hear()
                 assert _threads()
             await before(5, _until(lambda: not _threads()), "the end of the threads")
+
+
+class TestTurns:
+    """A few bytes that become many do not hold up others, and nothing of them is lost."""
+
+    LARGE = frame(TEXT, packed(b'42["large","' + b"x" * 900_000 + b'"]', level=9), bits=RSV1)
+
+    @pytest.fixture(params=["tcp", "tls"])
+    async def flooded(
+        self, request: pytest.FixtureRequest, papers: Papers
+    ) -> AsyncIterator[tuple[Noting, Raw, asyncio.StreamWriter]]:
+        """A server that notes the turns in which large messages come, and a client that has agreed on compression."""
+        noting = Noting()
+        secure = request.param == "tls"
+        cert, key = papers.server if secure else (None, None)
+        running = await noting.io.start(port=0, ssl_certfile=cert, ssl_keyfile=key)
+        trust = papers.trusting() if secure else None
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port, ssl=trust)
+        client = Raw(reader, writer)
+        await client.send(handshake(running.url, address(SOCKET, "websocket"), OFFER))
+        client.head = await before(5, reader.readuntil(b"\r\n\r\n"), "the response 101")
+        assert extensions(client.head)
+        await client.receive()
+        await client.join()
+        try:
+            yield noting, client, writer
+        finally:
+            writer.close()
+            await running.stop()
+
+    async def test_one_large_message_a_turn(self, flooded: tuple[Noting, Raw, Any]) -> None:
+        """Of messages that are large once they are undone, each is handled in a turn of its own, in order."""
+        noting, client, _ = flooded
+        await client.send(*[self.LARGE, text('42["small"]')] * 100)
+        await before(20, noting.count(200), "all messages")
+        assert [size for size, _ in noting.heard] == [900_000, 0] * 100
+        turns = [turn for size, turn in noting.heard if size]
+        assert len(set(turns)) == 100
+
+    async def test_an_end_behind_them(self, flooded: tuple[Noting, Raw, asyncio.StreamWriter]) -> None:
+        """Of a client that goes right behind them, all is handled before its end is told."""
+        noting, client, writer = flooded
+        await client.send(*[self.LARGE] * 30)
+        writer.close()
+        assert await before(20, noting.ends.get(), "the end") == ("transport close", 30)
+
+    async def test_a_close_behind_them(self, flooded: tuple[Noting, Raw, Any]) -> None:
+        """A close frame behind them waits for its turn too, and is answered."""
+        noting, client, _ = flooded
+        await client.send(*[self.LARGE] * 30, frame(CLOSE, b"\x03\xe8"), text('42["small"]'))
+        assert await client.closed() == 1000
+        assert await before(20, noting.ends.get(), "the end") == ("transport close", 30)
+
+    async def test_the_server_closes_among_them(self, flooded: tuple[Noting, Raw, Any]) -> None:
+        """If the server ends the connection at one of them, those behind it are not handled."""
+        noting, client, _ = flooded
+        noting.close_at = 5
+        await client.send(*[self.LARGE] * 30, frame(CLOSE, b"\x03\xe8"))
+        assert await client.closed() in (1000, 1005)
+        assert await before(20, noting.ends.get(), "the end") == ("server namespace disconnect", 5)
+
+    async def test_a_violation_among_them(self, flooded: tuple[Noting, Raw, Any]) -> None:
+        """A violation ends the connection when its turn has come, and nothing behind it is handled."""
+        noting, client, _ = flooded
+        await client.send(*[self.LARGE] * 5, frame(TEXT, b"garbage", bits=RSV1), *[self.LARGE] * 5)
+        assert await client.closed() == 1007
+        assert await before(20, noting.ends.get(), "the end") == ("transport error", 5)
+
+    async def test_while_reading_is_paused(self, flooded: tuple[Noting, Raw, Any]) -> None:
+        """While nothing is to be read, what has been read already waits, and goes on in order afterwards."""
+        noting, client, _ = flooded
+        (session,) = noting.io.engine.sessions.values()
+        noting.pause_at = 3
+        await client.send(*[self.LARGE] * 10, text('42["small"]'))
+        await before(20, noting.count(3), "three messages")
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert len(noting.heard) == 3
+        session.resume_reading()
+        await before(20, noting.count(11), "the others")
+        assert [size for size, _ in noting.heard] == [900_000] * 10 + [0]
+
+
+class Noting:
+    """A server that notes the size of each message and the turn of the loop in which it came, and the ends."""
+
+    def __init__(self) -> None:
+        self.io = madang.Server(per_message_deflate=True)
+        self.heard: list[tuple[int, int]] = []
+        self.ends: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
+        self.close_at = self.pause_at = -1
+        self._more = asyncio.Event()
+        self.io.on("large", self._heard)
+        self.io.on("small", self._heard)
+        self.io.on("disconnect", lambda socket, reason: self.ends.put_nowait((reason, len(self.heard))))
+
+    def _heard(self, socket: Any, data: str = "") -> None:
+        outbox = runtime_of(self.io.engine)._deflating
+        assert outbox is not None
+        self.heard.append((len(data), outbox.turn))
+        self._more.set()
+        if len(self.heard) == self.close_at:
+            socket.disconnect(close=True)
+        if len(self.heard) == self.pause_at:
+            socket.conn.pause_reading()
+
+    async def count(self, number: int) -> None:
+        """Wait for so many messages."""
+        while len(self.heard) < number:
+            self._more.clear()
+            await self._more.wait()
+
+
+@pytest.fixture(scope="module")
+def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
+    """Certificates."""
+    return Papers(tmp_path_factory.mktemp("papers"))
 
 
 def _threads() -> list[str]:

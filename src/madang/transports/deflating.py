@@ -21,7 +21,8 @@ from ..engine.session import Session
 from ..protocol.encoded import Encoded, websocket_frame
 from .deflate import COMPRESSED, Deflater, Inflater
 from .extensions import Agreed
-from .frames import SHARE, Admission, FrameOutbox, WebSocketTransport, adopt
+from .frames import Admission, FrameOutbox, adopt
+from .turns import TurnTaking
 
 logger = logging.getLogger("madang.transport")
 
@@ -29,9 +30,6 @@ OFF_LOOP: Final = 64 * 1024
 """Bytes from which on a message is compressed in a thread: on the loop these take about two milliseconds."""
 
 _THREADS: Final = 2
-
-_SHARE_UNIT: Final = 4096
-"""Bytes that a message becomes, for each of which it counts as one more frame of the turn's share."""
 
 
 class DeflatingOutbox(FrameOutbox):
@@ -100,7 +98,7 @@ class DeflatingOutbox(FrameOutbox):
             self._threads = None
 
 
-class DeflatingTransport(WebSocketTransport):
+class DeflatingTransport(TurnTaking):
     """One WebSocket connection whose ends have agreed on compression; see `madang.engine.transport.Transport`.
 
     Args:
@@ -226,8 +224,8 @@ class DeflatingTransport(WebSocketTransport):
     # reading
 
     def _receive(self, session: Any, is_text: bool, message: bytes) -> None:
-        """A whole message; what it has become counts as well, not only the frame that it came in."""
-        self._taken = max(self._taken, min(self._taken + len(message) // _SHARE_UNIT, SHARE - 1))
+        """A whole message."""
+        self.note_work(len(message))
         super()._receive(session, is_text, message)
 
 
