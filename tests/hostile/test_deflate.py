@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+import socket as sockets
 import threading
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -20,8 +23,22 @@ from madang.transports.deflate import Deflater, Inflater
 from tests.client.tools import Papers
 from tests.conformance.wire import SOCKET, address, before
 from tests.hostile.deflated import RSV1, TAIL, Deflated, deflated, extensions, packed
-from tests.hostile.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Raw, frame, handshake, raw, text
-from tests.hostile.victim import attacked
+from tests.hostile.raw import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    TEXT,
+    Raw,
+    connection,
+    frame,
+    handshake,
+    raw,
+    text,
+)
+from tests.hostile.test_leaks import in_thread, objects_of_madang
+from tests.hostile.victim import attacked, make, until_nothing_is_held
 from tests.hosts import listening
 
 pytestmark = pytest.mark.feature("A12")
@@ -272,10 +289,82 @@ class TestLarge:
             await before(5, _until(lambda: not _threads()), "the end of the threads")
 
 
+LARGE = frame(TEXT, packed(b'42["large","' + b"x" * 900_000 + b'"]', level=9), bits=RSV1)
+
+ATTACKS: tuple[tuple[bytes, ...], ...] = (
+    (),
+    (text("40"), frame(TEXT, packed(b'42["echo",1]'), bits=RSV1)),
+    (text("40"), *[LARGE] * 3),
+    (text("40"), *[LARGE] * 3, frame(CLOSE, b"\x03\xe8")),
+    (text("40"), frame(TEXT, packed(b'42["echo",1]')[:5], fin=False, bits=RSV1)),
+    (text("40"), frame(TEXT, b"garbage", bits=RSV1)),
+    (text("40"), *[LARGE] * 3, text("41"), *[LARGE] * 3),
+)
+
+
+async def test_nothing_is_left() -> None:
+    """Hundreds of clients that misbehave, and go while much waits for them or of them, leave no object behind."""
+    async with attacked("native", per_message_deflate=True, max_http_buffer_size=1_000_000) as victim:
+        request = handshake(victim.url, address(SOCKET, "websocket"), OFFER)
+
+        async def attack(number: int) -> None:
+            async with connection(victim.url) as client:
+                await client.send(request, *ATTACKS[number % len(ATTACKS)])
+                await client.reader.readuntil(b"\r\n\r\n")
+                if number % 3 == 0:
+                    victim.io.emit("large", "x" * 100_000)
+                client.reset()
+
+        async def wave(count: int) -> None:
+            for begin in range(0, count, 20):
+                await asyncio.gather(*map(attack, range(begin, begin + 20)))
+            await before(20, _until(lambda: len(victim.io.engine.sessions) == 1), "the end of all")
+
+        await wave(40)
+        await asyncio.sleep(0.05)
+        gc.collect()
+        held, tasks = objects_of_madang(), len(asyncio.all_tasks())
+        await wave(300)
+        await before(20, _until(lambda: not _threads()), "the end of the threads")
+        gc.collect()
+        grown = {kind: count for kind, count in (objects_of_madang() - held).items() if count > 2}
+        assert not grown
+        assert len(asyncio.all_tasks()) <= tasks + 1
+
+
+def talk(url: str) -> None:
+    """A client in a thread: connect, send something large, read until the server has answered, and go."""
+    where = urlsplit(url)
+    with sockets.create_connection((where.hostname, where.port), timeout=5) as plain:
+        plain.sendall(handshake(url, address(SOCKET, "websocket"), OFFER) + text("40") + LARGE + text('427["echo",1]'))
+        answer = b""
+        while b"437[1]" not in answer:
+            answer += plain.recv(65536)
+
+
+async def test_no_cycles() -> None:
+    """A compressed connection that came, was answered and went is freed at once, without the collector."""
+    victim = make("native", per_message_deflate={"server_no_context_takeover": False})
+    async with listening(victim.io) as url:
+        await in_thread(talk, url)
+        await until_nothing_is_held(victim.io)
+        victim.ends.get_nowait()
+        gc.collect()
+        gc.disable()
+        try:
+            held = objects_of_madang()
+            for _ in range(10):
+                await in_thread(talk, url)
+                await until_nothing_is_held(victim.io)
+            await asyncio.sleep(0.02)
+            left = {kind: count for kind, count in (objects_of_madang() - held).items() if count > 1}
+        finally:
+            gc.enable()
+        assert not left
+
+
 class TestTurns:
     """A few bytes that become many do not hold up others, and nothing of them is lost."""
-
-    LARGE = frame(TEXT, packed(b'42["large","' + b"x" * 900_000 + b'"]', level=9), bits=RSV1)
 
     @pytest.fixture(params=["tcp", "tls"])
     async def flooded(
@@ -303,7 +392,7 @@ class TestTurns:
     async def test_one_large_message_a_turn(self, flooded: tuple[Noting, Raw, Any]) -> None:
         """Of messages that are large once they are undone, each is handled in a turn of its own, in order."""
         noting, client, _ = flooded
-        await client.send(*[self.LARGE, text('42["small"]')] * 100)
+        await client.send(*[LARGE, text('42["small"]')] * 100)
         await before(20, noting.count(200), "all messages")
         assert [size for size, _ in noting.heard] == [900_000, 0] * 100
         turns = [turn for size, turn in noting.heard if size]
@@ -312,14 +401,14 @@ class TestTurns:
     async def test_an_end_behind_them(self, flooded: tuple[Noting, Raw, asyncio.StreamWriter]) -> None:
         """Of a client that goes right behind them, all is handled before its end is told."""
         noting, client, writer = flooded
-        await client.send(*[self.LARGE] * 30)
+        await client.send(*[LARGE] * 30)
         writer.close()
         assert await before(20, noting.ends.get(), "the end") == ("transport close", 30)
 
     async def test_a_close_behind_them(self, flooded: tuple[Noting, Raw, Any]) -> None:
         """A close frame behind them waits for its turn too, and is answered."""
         noting, client, _ = flooded
-        await client.send(*[self.LARGE] * 30, frame(CLOSE, b"\x03\xe8"), text('42["small"]'))
+        await client.send(*[LARGE] * 30, frame(CLOSE, b"\x03\xe8"), text('42["small"]'))
         assert await client.closed() == 1000
         assert await before(20, noting.ends.get(), "the end") == ("transport close", 30)
 
@@ -327,14 +416,14 @@ class TestTurns:
         """If the server ends the connection at one of them, those behind it are not handled."""
         noting, client, _ = flooded
         noting.close_at = 5
-        await client.send(*[self.LARGE] * 30, frame(CLOSE, b"\x03\xe8"))
+        await client.send(*[LARGE] * 30, frame(CLOSE, b"\x03\xe8"))
         assert await client.closed() in (1000, 1005)
         assert await before(20, noting.ends.get(), "the end") == ("server namespace disconnect", 5)
 
     async def test_a_violation_among_them(self, flooded: tuple[Noting, Raw, Any]) -> None:
         """A violation ends the connection when its turn has come, and nothing behind it is handled."""
         noting, client, _ = flooded
-        await client.send(*[self.LARGE] * 5, frame(TEXT, b"garbage", bits=RSV1), *[self.LARGE] * 5)
+        await client.send(*[LARGE] * 5, frame(TEXT, b"garbage", bits=RSV1), *[LARGE] * 5)
         assert await client.closed() == 1007
         assert await before(20, noting.ends.get(), "the end") == ("transport error", 5)
 
@@ -343,7 +432,7 @@ class TestTurns:
         noting, client, _ = flooded
         (session,) = noting.io.engine.sessions.values()
         noting.pause_at = 3
-        await client.send(*[self.LARGE] * 10, text('42["small"]'))
+        await client.send(*[LARGE] * 10, text('42["small"]'))
         await before(20, noting.count(3), "three messages")
         for _ in range(50):
             await asyncio.sleep(0)

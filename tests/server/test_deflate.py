@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import madang
+from tests.chat.browser import Browser
 from tests.faults.proxy import Proxy, between
 from tests.hostile.deflated import extensions
 from tests.server.javascript import Heard, Js
@@ -124,3 +126,48 @@ async def test_clients_that_do_not_want_it(js: Js):
             down = bytes(link.directions["down"].seen)
             agreed[bool(extensions(down))] = [compressed for _, compressed, _ in frames(down)[-2:]]
         assert agreed == {True: [True, True], False: [False, False]}
+
+
+IN_A_PAGE = """new Promise((resolve, reject) => {
+  const socket = new WebSocket(%r);
+  socket.onerror = () => reject(new Error("the WebSocket failed"));
+  socket.onmessage = ({ data }) => {
+    if (data.startsWith("0")) socket.send("40");
+    if (data.startsWith("40")) socket.send('421["echo","' + "x".repeat(50000) + '"]');
+    if (data.startsWith("43")) {
+      resolve([socket.extensions, data.length]);
+      socket.close();
+    }
+  };
+})"""
+
+
+async def test_in_chromium(js: Js, node: str, chromium: str):
+    """What Chromium offers is agreed on, and large messages travel compressed both ways."""
+    io = madang.Server(per_message_deflate=True)
+    io.on("echo", lambda socket, value: value)
+    async with seen(js, io) as proxy:
+        where = proxy.url.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
+
+        def visit() -> Any:
+            with Browser(node, chromium) as browser:
+                return browser.page("someone", proxy.url).run(IN_A_PAGE % where)
+
+        links: list[Any] = []
+        accepted = asyncio.create_task(watch(proxy, links))
+        extensions_of_page, size = await asyncio.to_thread(visit)
+        accepted.cancel()
+        assert extensions_of_page.startswith("permessage-deflate")
+        assert size == 50_007
+        (link,) = links
+        for way in ("up", "down"):
+            large = [frame for frame in frames(bytes(link.directions[way].seen)) if frame[1]]
+            assert len(large) == 1 if way == "down" else large  # a browser compresses small ones as well
+            assert sum(length for _, _, length in large) < 1_000
+
+
+async def watch(proxy: Proxy, found: list[Any]) -> None:
+    """Keep the connections that come, since the proxy forgets those that have ended."""
+    while True:
+        found.extend(link for link in sockets(proxy) if link not in found)
+        await asyncio.sleep(0.005)

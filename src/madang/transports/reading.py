@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import zlib
+from collections.abc import Callable
 from typing import Any, Final
 
 import picows.picows as _picows
@@ -182,7 +183,7 @@ class FrameReader(WSListener):
         """The connection is a WebSocket from now on."""
         self._ws = transport
         self._tcp: Any = transport.underlying_transport
-        self._write = self._tcp.write
+        self._write: Callable[[bytes], object] = self._tcp.write
 
     # what picows calls, beyond `on_ws_frame`
 
