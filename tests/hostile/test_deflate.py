@@ -420,6 +420,18 @@ class TestTurns:
         assert await client.closed() in (1000, 1005)
         assert await before(20, noting.ends.get(), "the end") == ("server namespace disconnect", 5)
 
+    async def test_the_server_closes_one_that_has_gone(
+        self, flooded: tuple[Noting, Raw, asyncio.StreamWriter], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The same of a client that has gone already, and whose messages still wait for their turn."""
+        noting, client, writer = flooded
+        noting.close_at = 20
+        await client.send(*[LARGE] * 60)
+        writer.close()
+        assert await before(20, noting.ends.get(), "the end") == ("server namespace disconnect", 20)
+        await before(5, _until(lambda: not noting.io.engine.sessions), "the end of the session")
+        assert not caplog.records
+
     async def test_a_violation_among_them(self, flooded: tuple[Noting, Raw, Any]) -> None:
         """A violation ends the connection when its turn has come, and nothing behind it is handled."""
         noting, client, _ = flooded
@@ -461,6 +473,7 @@ class Noting:
         self.heard.append((len(data), outbox.turn))
         self._more.set()
         if len(self.heard) == self.close_at:
+            socket.emit("bye", data)  # which has nowhere to go if the client has gone
             socket.disconnect(close=True)
         if len(self.heard) == self.pause_at:
             socket.conn.pause_reading()

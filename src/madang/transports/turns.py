@@ -56,12 +56,13 @@ def _nowhere(_: Any) -> None:
 class TurnTaking(WebSocketTransport):
     """One WebSocket connection; see `WebSocketTransport`."""
 
-    __slots__ = ("_kept", "_kept_bytes", "_lost", "_work", "_work_turn")
+    __slots__ = ("_awaits_turn", "_kept", "_kept_bytes", "_lost", "_work", "_work_turn")
 
     def __init__(self, engine: Engine, admission: Admission, request: Request, outbox: FrameOutbox) -> None:
         super().__init__(engine, admission, request, outbox)
         self._kept: deque[KeptFrame] | None = None
         self._kept_bytes = 0
+        self._awaits_turn = False
         self._work = 0
         self._work_turn = -1
         self._lost: WSTransport | None = None
@@ -102,6 +103,7 @@ class TurnTaking(WebSocketTransport):
 
     def rest_over(self) -> None:
         """Another turn of the loop begins."""
+        self._awaits_turn = False
         kept = self._kept
         if not kept:
             super().rest_over()
@@ -166,6 +168,9 @@ class TurnTaking(WebSocketTransport):
             self._tcp.abort()
 
     def _wait_for_turn(self) -> None:
+        if self._awaits_turn:
+            return
+        self._awaits_turn = True
         outbox = self._outbox
         outbox.resting.append(self)
         if not outbox.scheduled:
