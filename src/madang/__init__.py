@@ -31,7 +31,7 @@ from .client import (
     SyncSocket,
     connect,
 )
-from .engine import CookieOptions, CorsOptions, Engine, Request, Session
+from .engine import CookieOptions, CorsOptions, Engine, PerMessageDeflate, Request, Session
 from .errors import (
     AckTimeout,
     AdapterUnavailable,
@@ -148,6 +148,7 @@ __all__ = [
     "PacketError",
     "Parser",
     "PayloadTooLarge",
+    "PerMessageDeflate",
     "Presence",
     "PresenceDiff",
     "PresentUser",

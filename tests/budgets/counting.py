@@ -96,16 +96,17 @@ class Counted:
 
 
 class Client:
-    """A blocking WebSocket client that has joined ``/``."""
+    """A blocking WebSocket client that has joined ``/``; `headers` are further lines of its handshake."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *headers: bytes) -> None:
         where = urlsplit(url)
         self.plain = socket.create_connection((where.hostname, where.port), timeout=DEADLINE)
         self.plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
         self.plain.sendall(
             b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
-            b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + KEY.encode() + b"\r\n\r\n"
+            b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+            + b"\r\n".join((KEY.encode(), *headers, b"\r\n"))
         )
         self.until(b'"maxPayload"')
         self.send(b"40")
@@ -130,9 +131,9 @@ class Client:
 
 
 @contextmanager
-def clients(url: str, count: int) -> Iterator[list[Client]]:
+def clients(url: str, count: int, *headers: bytes) -> Iterator[list[Client]]:
     """Some clients that have joined."""
-    connected = [Client(url) for _ in range(count)]
+    connected = [Client(url, *headers) for _ in range(count)]
     try:
         yield connected
     finally:

@@ -137,6 +137,117 @@ async def test_with_another_server():
             assert await client.emit_with_ack("ask", text, data, timeout=SOON) == (text, data)
 
 
+def by_hand(answer: str) -> Any:
+    """A `process_response` of websockets that answers about extensions what a test says."""
+
+    def process(connection: ServerConnection, request: Any, response: Any) -> Any:
+        response.headers["Sec-WebSocket-Extensions"] = answer
+        return response
+
+    return process
+
+
+@asynccontextmanager
+async def answering(answer: str) -> AsyncIterator[Peer]:
+    """A server that answers any offer like that, and leaves the frames to the test."""
+    it = Peer()
+    async with serve(
+        it.talk, "127.0.0.1", 0, compression=None, process_response=by_hand(answer), close_timeout=0.5
+    ) as server:
+        it.url = f"http://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+        yield it
+
+
+async def refused_by(answer: str) -> str:
+    """What a client says of a server that answers its offer like that; empty if it connects."""
+    async with answering(answer) as it:
+        client = madang.Client(it.url, transports=WEBSOCKET, per_message_deflate=True, reconnection=False)
+        errors = Heard()
+        client.on("connect_error", lambda error: errors(str(error)))
+        client.on("connect", lambda: errors(""))
+        try:
+            return str((await errors.count(1))[0][0])
+        finally:
+            await client.close()
+
+
+NAME = "permessage-deflate"
+
+
+@pytest.mark.parametrize(
+    ("answer", "wrong"),
+    [
+        (f"{NAME}; client_max_window_bits=15", "a parameter of permessage-deflate that was not offered"),
+        (f"{NAME}; client_max_window_bits", "a parameter of permessage-deflate that was not offered"),
+        (f"{NAME}; mystery", "unknown, invalid or repeated"),
+        (f"{NAME}; server_no_context_takeover=1", "unknown, invalid or repeated"),
+        (f"{NAME}; server_max_window_bits", "unknown, invalid or repeated"),
+        (f"{NAME}; server_max_window_bits=7", "unknown, invalid or repeated"),
+        (f"{NAME}; server_max_window_bits=16", "unknown, invalid or repeated"),
+        (f"{NAME}; server_no_context_takeover; server_no_context_takeover", "unknown, invalid or repeated"),
+        (f"{NAME}, {NAME}", "an extension that was not offered"),
+        (f"{NAME}-2", "an extension that was not offered"),
+        (f"{NAME}, x-more", "an extension that was not offered"),
+        (f"{NAME};;", "cannot be read"),
+    ],
+)
+async def test_answers_that_cannot_be(answer: str, wrong: str):
+    """A server that agrees on something else than was offered is refused, in words that say what it has answered."""
+    told = await refused_by(answer)
+    assert wrong in told
+    assert answer in told
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        NAME,
+        f"{NAME}; server_no_context_takeover",
+        f"{NAME}; client_no_context_takeover; server_no_context_takeover",
+        f'{NAME}; server_no_context_takeover; server_max_window_bits="8"',
+    ],
+)
+async def test_answers_that_can_be(answer: str):
+    """What a server may answer to the offer is accepted."""
+    assert await refused_by(answer) == ""
+
+
+async def test_a_server_that_keeps_its_context():
+    """A server that does not promise to forget is understood all the same when it refers to earlier messages."""
+    async with answering(NAME) as it, joined(it.url, transports=WEBSOCKET, per_message_deflate=True) as client:
+        events = client.events("e")
+        text = bytes(range(35, 91)).decode()
+        deflate = zlib.compressobj(wbits=-15)
+        sizes: list[int] = []
+        for _ in range(3):
+            data = deflate.compress(f'42["e","{text}"]'.encode()) + deflate.flush(zlib.Z_SYNC_FLUSH)
+            sizes.append(len(data))
+            it.write(1, data.removesuffix(b"\x00\x00\xff\xff"))
+            assert (await events.receive(SOON)).args == (text,)
+        assert sizes[2] < sizes[0] / 2
+
+
+async def test_data_behind_a_last_block(deflating: tuple[Peer, madang.Client]):
+    """A message may go on behind a last block, and nothing of it is lost; what is no deflate ends the connection."""
+    it, client = deflating
+    events = client.events("e")
+    last = zlib.compressobj(wbits=-15)
+    first = last.compress(b'42["e","one') + last.flush()
+    it.write(1, first + packed(b' two"]'))
+    assert (await events.receive(SOON)).args == ("one two",)
+    it.write(1, first + b"\xff\xff no deflate")
+    reason, description = await ended(client)
+    assert reason == "transport error"
+    assert "cannot be decompressed" in description
+
+
+async def test_a_message_cut_short(deflating: tuple[Peer, madang.Client]):
+    """A compressed message without its end is no message."""
+    it, client = deflating
+    it.write(1, packed(b'42["e","%s"]' % b"abcdefgh" * 9)[:-4])
+    assert "cannot be decompressed: " in (await ended(client))[1]
+
+
 async def ended(client: madang.Client) -> tuple[str, str]:
     ends = Heard()
     client.on("disconnect", lambda reason, description: ends(reason, str(description)))

@@ -43,11 +43,18 @@ def text(packet: str | bytes) -> bytes:
 
 
 class Raw:
-    """One connection."""
+    """One connection.
+
+    Attributes:
+        head: the answer to the handshake.
+        bits: the reserved bits of the frame that was received last.
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        self.head = b""
+        self.bits = 0
 
     async def send(self, *data: bytes) -> None:
         """Send bytes; a server that has closed meanwhile is no error."""
@@ -62,6 +69,7 @@ class Raw:
     async def _receive(self) -> tuple[int, bytes]:
         first, size = await self.reader.readexactly(2)
         assert not size & 0x80, "a server does not mask"
+        self.bits = first >> 4 & 7
         if size == 126:
             (size,) = struct.unpack("!H", await self.reader.readexactly(2))
         elif size == 127:
@@ -135,12 +143,16 @@ async def connection(url: str, *, receive_buffer: int | None = None) -> AsyncIte
 
 
 @asynccontextmanager
-async def raw(url: str, path: str = SOCKET, *, receive_buffer: int | None = None) -> AsyncIterator[Raw]:
-    """A WebSocket whose open packet has been read."""
+async def raw(
+    url: str, path: str = SOCKET, *headers: str, receive_buffer: int | None = None, **query: str
+) -> AsyncIterator[Raw]:
+    """A WebSocket whose open packet has been read, or that has answered a probe if there is a sid in the query."""
     async with connection(url, receive_buffer=receive_buffer) as client:
-        await client.send(handshake(url, address(path, "websocket", t=os.urandom(3).hex())))
-        head = await before(DEADLINE, client.reader.readuntil(b"\r\n\r\n"), "the response 101")
-        assert head.startswith(b"HTTP/1.1 101")
+        await client.send(handshake(url, address(path, "websocket", t=os.urandom(3).hex(), **query), *headers))
+        client.head = await before(DEADLINE, client.reader.readuntil(b"\r\n\r\n"), "the response 101")
+        assert client.head.startswith(b"HTTP/1.1 101"), client.head
+        if "sid" in query:
+            await client.send(text("2probe"))
         opcode, packet = await client.receive()
-        assert (opcode, packet[:1]) == (TEXT, b"0")
+        assert (opcode, packet[:1]) == (TEXT, b"3" if "sid" in query else b"0")
         yield client

@@ -98,6 +98,7 @@ def held(io: Server) -> dict[str, int]:
         "handlers": len(io.tasks),
         "host tasks": len(runtime.tasks),
         "open websockets": runtime.outbox._live,
+        "compressed websockets": runtime._deflating._live if runtime._deflating is not None else 0,
     }
     return {kind: count for kind, count in counts.items() if count}
 

@@ -14,6 +14,7 @@ import madang
 io = madang.Server(
     ping_interval=2.0,
     connection_state_recovery="RECOVERY" in os.environ,
+    per_message_deflate="DEFLATE" in os.environ,
     presence={"heartbeat": 0.3, "lease": 1.5},
 )
 tickers: list[asyncio.Task[None]] = []

@@ -15,6 +15,7 @@
 
 from .client_session import ClientTransport
 from .cors import CorsOptions
+from .deflate_options import PerMessageDeflate
 from .engine import Engine
 from .http import Request, Response
 from .options import CookieOptions, EngineOptions
@@ -27,6 +28,7 @@ __all__ = [
     "CorsOptions",
     "Engine",
     "EngineOptions",
+    "PerMessageDeflate",
     "Request",
     "Response",
     "Session",

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from ..errors import OptionError
 from ..types import TransportName
+from .deflate_options import OF_CLIENTS, DeflateSettings
 from .options import require_positive
 
 RESERVED_QUERY: Final = frozenset(("EIO", "transport", "sid", "j"))
@@ -94,8 +95,9 @@ class ClientEngineOptions:
         ssl_verify: whether the server's certificate is verified; False warns, and is for tests alone. Default True.
         proxy: the URL of an HTTP or SOCKS proxy, such as ``"socks5://user:password@localhost:1080"``. Default None.
         request_timeout: seconds that one polling request may take. Default None: no bound but the heartbeat.
-        per_message_deflate: whether WebSocket messages are compressed if the server agrees, or
-            ``{"threshold": bytes}``, from which on (1024). Default False.
+        per_message_deflate: whether WebSocket messages are compressed if the server agrees, or a dict:
+            ``"threshold"``, bytes from which on (1024), ``"level"`` and ``"mem_level"`` (see `PerMessageDeflate`).
+            Default False.
         max_http_buffer_size: bytes that a message, or the body of an answer, may have. Default 10 MB.
         outbound_limit: bytes that may wait for the server, be it slow or away, before `emit` raises `BufferFull`.
             Default 16 MiB.
@@ -140,6 +142,7 @@ class ClientEngineOptions:
         check_headers(self.extra_headers)
         check_query(self.query)
         check_proxy(self.proxy)
+        DeflateSettings.of(self.per_message_deflate, OF_CLIENTS)
         if isinstance(self.protocols, str) or not all(_TOKEN.match(str(name)) for name in self.protocols):
             raise OptionError(f"protocols must be a list of names, not {self.protocols!r}")
         if self.ssl_context is not None and not self.ssl_verify:

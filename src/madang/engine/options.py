@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias, TypedDict, cast
 from ..errors import OptionError
 from ..types import TransportName
 from .cors import CorsDelegate, CorsOptions
+from .deflate_options import DeflateSettings, PerMessageDeflate
 from .http import Request
 
 AllowRequest: TypeAlias = "Callable[[Request], bool | Awaitable[bool | None] | None]"
@@ -52,6 +53,7 @@ class EngineKeywords(TypedDict, total=False):
     upgrade_timeout: float
     max_http_buffer_size: int
     http_compression: bool
+    per_message_deflate: bool | PerMessageDeflate
     cors: CorsOptions | CorsDelegate | None
     cookie: bool | CookieOptions | None
     allow_request: AllowRequest | None
@@ -75,6 +77,8 @@ class EngineOptions:
         upgrade_timeout: seconds an upgrade may take. Default 10.
         max_http_buffer_size: bytes that one message or POST body may have. Default 1 000 000.
         http_compression: whether polling responses from 1024 bytes on are compressed. Default True.
+        per_message_deflate: whether WebSocket messages are compressed with clients that want it: True, or a dict of
+            `PerMessageDeflate`. On the native host alone. Default False.
         cors: see `CorsOptions`. Default None: same-origin only.
         cookie: True or `CookieOptions` to set one on the polling handshake. Default None.
         allow_request: called with each handshake's request; False refuses it with code 4, and so does a `ConnectError`,
@@ -95,6 +99,7 @@ class EngineOptions:
     upgrade_timeout: float = 10.0
     max_http_buffer_size: int = 1_000_000
     http_compression: bool = True
+    per_message_deflate: bool | PerMessageDeflate = False
     cors: CorsOptions | CorsDelegate | None = None
     cookie: bool | CookieOptions | None = None
     allow_request: AllowRequest | None = None
@@ -114,6 +119,7 @@ class EngineOptions:
         require_flag(self, "add_trailing_slash", "allow_upgrades", "http_compression")
         require_callable(self, "allow_request", "generate_id")
         _check_transports(self.transports)
+        DeflateSettings.of(self.per_message_deflate)
         path = cast("Any", self.path)
         if not isinstance(path, str) or not path.startswith("/"):
             raise OptionError(f"path must begin with a slash, not {path!r}")
@@ -121,6 +127,11 @@ class EngineOptions:
         if self.slow_client not in ("disconnect", "drop"):
             raise OptionError(f"slow_client must be 'disconnect' or 'drop', not {self.slow_client!r}")
         object.__setattr__(self, "path", self.path.rstrip("/") + ("/" if self.add_trailing_slash else ""))
+
+    @property
+    def deflate(self) -> DeflateSettings | None:
+        """How WebSocket messages are compressed, or None."""
+        return DeflateSettings.of(self.per_message_deflate)
 
     @property
     def upgrades(self) -> list[str]:

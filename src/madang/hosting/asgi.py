@@ -260,6 +260,8 @@ async def _websocket(engine: Engine, runtime: Runtime, request: Request, receive
             kind = dict(answer.headers).get("content-type", "text/plain")
             await _refuse(answer.status, answer.body.decode("utf-8", "replace"), kind, scope, send)
         return
+    if engine.options.per_message_deflate:
+        runtime.compressed_by_others()
     accept: dict[str, Any] = {"type": "websocket.accept"}
     if scope.get("subprotocols"):
         accept["subprotocol"] = scope["subprotocols"][0]

@@ -8,10 +8,12 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from ..engine.deflate_options import DeflateSettings
 from ..engine.engine import Engine
 from ..engine.http import Request, Response, writable
 from ..errors import HandshakeError
 from ..tasks import start_eagerly
+from ..transports.extensions import agree, read
 from ..transports.handshake import problem_with
 from ..transports.websocket import open_websocket
 from .runtime import runtime_of
@@ -30,6 +32,8 @@ def receive_handshake(engine: Engine, tcp: asyncio.Transport, request: Request, 
         _refuse(tcp, b"HTTP/1.1 426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nConnection: close\r\n\r\n")
     elif (problem := problem_with(request)) is not None:
         _refuse(tcp, _bad_request(problem))
+    elif engine.options.per_message_deflate and read(request.headers.get("sec-websocket-extensions", "")) is None:
+        _refuse(tcp, _bad_request("the header Sec-WebSocket-Extensions cannot be read"))
     elif not engine.asks:
         try:
             admission = engine.admit_at_once(request)
@@ -62,7 +66,30 @@ def _open(engine: Engine, tcp: asyncio.Transport, request: Request, behind: byte
     headers = engine.handshake_headers(request)
     if protocols := request.headers.get("sec-websocket-protocol"):
         headers.append(("Sec-WebSocket-Protocol", protocols.split(",")[0].strip()))
-    open_websocket(tcp, engine, admission, request, runtime_of(engine).frames, writable(headers), behind)
+    settings = engine.options.deflate if engine.options.per_message_deflate else None
+    if settings is None or not _open_deflating(engine, tcp, request, behind, admission, headers, settings):
+        open_websocket(tcp, engine, admission, request, runtime_of(engine).frames, writable(headers), behind)
+
+
+def _open_deflating(
+    engine: Engine,
+    tcp: asyncio.Transport,
+    request: Request,
+    behind: bytes,
+    admission: Any,
+    headers: list[tuple[str, str]],
+    settings: DeflateSettings,
+) -> bool:
+    """Open a WebSocket that is compressed; False if the client has made no offer that can be accepted."""
+    agreed = agree(request.headers.get("sec-websocket-extensions", ""), settings)
+    if agreed is None:
+        return False
+    from ..transports.deflating import open_deflating
+
+    headers.append(("Sec-WebSocket-Extensions", agreed.header))
+    outbox = runtime_of(engine).deflating(settings)
+    open_deflating(tcp, engine, admission, request, outbox, writable(headers), behind, agreed)
+    return True
 
 
 def _refuse(tcp: asyncio.Transport, response: bytes) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from picows import WSCloseCode, WSFrame, WSHandshakeError, WSMsgType, WSTransport, WSUpgradeRequest, WSUpgradeResponse
+from picows import WSFrame, WSHandshakeError, WSMsgType, WSTransport, WSUpgradeRequest, WSUpgradeResponse
 
 from ..engine.client_options import ClientEngineOptions
+from ..engine.deflate_options import DeflateSettings
 from ..engine.transport import TRANSPORT_ERROR
 from ..errors import ConnectionFailed
 from ..protocol.encoded import Encoded, masked_frame
+from .deflate import COMPRESSED, Deflater, Inflater
+from .extensions import OFFER, answered
 from .reading import SILENT, FrameProtocol, FrameReader
 from .refusals import in_few_words, refusal
 
@@ -24,10 +26,6 @@ if TYPE_CHECKING:
 
 _TEXT: Final = WSMsgType.TEXT
 _MESSAGE: Final = 0x34
-_COMPRESSED: Final = 0x40
-_DEFLATE_END: Final = b"\x00\x00\xff\xff"
-_DEFLATE: Final = "permessage-deflate; client_no_context_takeover; server_no_context_takeover"
-_THRESHOLD: Final = 1024
 
 
 class WebSocketClient(FrameReader):
@@ -42,13 +40,12 @@ class WebSocketClient(FrameReader):
 
     __slots__ = (
         "_call_soon",
-        "_deflates",
+        "_deflate",
+        "_deflater",
         "_dialer",
-        "_fragments_are_deflated",
         "_id",
         "_options",
         "_task",
-        "_threshold_of_deflate",
     )
 
     def __init__(self, dialer: Dialer, options: ClientEngineOptions, session_id: str | None, session: Any) -> None:
@@ -57,10 +54,8 @@ class WebSocketClient(FrameReader):
         self._options = options
         self._id = session_id
         self._task: asyncio.Task[Any] | None = None
-        self._deflates = False
-        self._fragments_are_deflated = False
-        wanted = options.per_message_deflate
-        self._threshold_of_deflate = _THRESHOLD if isinstance(wanted, bool) else wanted.get("threshold", _THRESHOLD)
+        self._deflate = DeflateSettings.of(options.per_message_deflate)
+        self._deflater: Deflater | None = None
         self._call_soon = asyncio.get_running_loop().call_soon
         self.session = session
 
@@ -88,8 +83,8 @@ class WebSocketClient(FrameReader):
 
     def send(self, encoded: Encoded) -> None:
         """Send a message when the turn ends."""
-        if self._deflates:
-            self._send_deflated(encoded)
+        if self._deflater is not None:
+            self._send_deflated(encoded, self._deflater)
             return
         frames = self._frames
         if not frames:
@@ -193,18 +188,22 @@ class WebSocketClient(FrameReader):
             headers.append(("Cookie", cookies))
         if self._options.protocols:
             headers.append(("Sec-WebSocket-Protocol", ", ".join(self._options.protocols)))
-        if self._options.per_message_deflate:
-            headers.append(("Sec-WebSocket-Extensions", _DEFLATE))
+        if self._deflate is not None:
+            headers.append(("Sec-WebSocket-Extensions", OFFER))
         return headers
 
     def _accepted(self, request: WSUpgradeRequest, response: WSUpgradeResponse) -> WebSocketClient:
         """The server has answered 101."""
         self._dialer.learn_cookies(response.headers.getall("Set-Cookie", []))
-        extensions = response.headers.get("Sec-WebSocket-Extensions", "")
+        extensions = ", ".join(response.headers.getall("Sec-WebSocket-Extensions", []))
         if extensions:
-            if not self._options.per_message_deflate or not extensions.startswith("permessage-deflate"):
+            if self._deflate is None:
                 raise WSHandshakeError(f"the server uses an extension that was not offered: {extensions}")
-            self._deflates = True
+            agreed = answered(extensions)
+            if isinstance(agreed, str):
+                raise WSHandshakeError(f"the server answers with {agreed}: {extensions}")
+            self._deflater = Deflater(self._deflate, agreed.client_bits, agreed.client_takeover)
+            self._inflater = Inflater(agreed.server_bits, agreed.server_takeover)
         chosen = response.headers.get("Sec-WebSocket-Protocol")
         if chosen is not None and chosen not in self._options.protocols:
             raise WSHandshakeError(f"the server uses a sub-protocol that was not offered: {chosen}")
@@ -281,44 +280,16 @@ class WebSocketClient(FrameReader):
 
     # compression (RFC 7692), without a context that is kept from message to message
 
-    def _send_deflated(self, encoded: Encoded) -> None:
+    def _send_deflated(self, encoded: Encoded, deflater: Deflater) -> None:
         if encoded.text:
-            self._send_frame(self._deflated(1, encoded.text, encoded.compress))
+            self._send_frame(self._deflated(1, encoded.text, encoded.compress, deflater))
         for data in encoded.attachments:
-            self._send_frame(self._deflated(2, data, encoded.compress))
+            self._send_frame(self._deflated(2, data, encoded.compress, deflater))
 
-    def _deflated(self, opcode: int, data: bytes, compress: bool) -> bytes:
-        if not compress or len(data) < self._threshold_of_deflate:
+    def _deflated(self, opcode: int, data: bytes, compress: bool, deflater: Deflater) -> bytes:
+        if not compress or len(data) < deflater.threshold:
             return masked_frame(opcode, data)
-        deflate = zlib.compressobj(wbits=-15)
-        packed = deflate.compress(data) + deflate.flush(zlib.Z_SYNC_FLUSH)
-        return masked_frame(opcode | _COMPRESSED, packed.removesuffix(_DEFLATE_END))
-
-    def _reserved_bit(self, session: Any, kind: WSMsgType, frame: WSFrame) -> None:
-        begins = self._fragments is None and kind in (_TEXT, WSMsgType.BINARY)
-        if not self._deflates or not begins or frame.rsv2 or frame.rsv3:
-            super()._reserved_bit(session, kind, frame)
-        elif frame.fin:
-            self._inflate(session, kind is _TEXT, frame.get_payload_as_bytes())
-        else:
-            self._fragments_are_deflated = True
-            self._fragment(session, kind, frame)
-
-    def _joined(self, session: Any, is_text: bool, message: bytes) -> None:
-        deflated, self._fragments_are_deflated = self._fragments_are_deflated, False
-        (self._inflate if deflated else self._receive)(session, is_text, message)
-
-    def _inflate(self, session: Any, is_text: bool, data: bytes) -> None:
-        inflate = zlib.decompressobj(wbits=-15)
-        try:
-            message = inflate.decompress(data + _DEFLATE_END, self._limit + 1)
-        except zlib.error as error:
-            self._violation(session, WSCloseCode.PROTOCOL_ERROR, f"a message that cannot be decompressed: {error}")
-            return
-        if len(message) > self._limit:
-            self._violation(session, WSCloseCode.MESSAGE_TOO_BIG, "larger than max_http_buffer_size")
-            return
-        self._receive(session, is_text, message)
+        return masked_frame(opcode | COMPRESSED, deflater.deflate(data))
 
 
 def _look_at_end(transport: WSTransport) -> None:

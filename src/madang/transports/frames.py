@@ -29,7 +29,7 @@ _HEAD: Final = (
 )
 """The handshake as picows gets to see it: it reads no head of 16 KiB and more, and keeps what it has read."""
 
-_SHARE: Final = 64
+SHARE: Final = 64
 """Frames of one client that are handled in one turn of the loop, beside those that have been read with them."""
 
 Admission = tuple["Session | None", str]
@@ -134,7 +134,7 @@ class WebSocketTransport(FrameReader):
             if not outbox.scheduled:
                 outbox.scheduled = True
                 outbox.schedule()
-        elif self._taken == _SHARE and self._rests and not self._tcp.is_closing() and self._tcp.is_reading():
+        elif self._taken == SHARE and self._rests and not self._tcp.is_closing() and self._tcp.is_reading():
             self._tcp.pause_reading()
             outbox.resting.append(self)
 
@@ -168,7 +168,7 @@ class WebSocketTransport(FrameReader):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """A frame came."""
         self._taken += 1
-        if self._turn != self._outbox.turn or self._taken == _SHARE:
+        if self._turn != self._outbox.turn or self._taken == SHARE:
             self._note_turn()
         session = self.session
         kind = frame.msg_type
@@ -220,7 +220,18 @@ def open_websocket(
         headers: further headers of the response 101.
         behind: bytes that came behind the handshake.
     """
-    transport = WebSocketTransport(engine, admission, request, outbox)
+    adopt(WebSocketTransport(engine, admission, request, outbox), tcp, engine, request, headers, behind)
+
+
+def adopt(
+    transport: WebSocketTransport,
+    tcp: asyncio.Transport,
+    engine: Engine,
+    request: Request,
+    headers: Sequence[tuple[str, str]],
+    behind: bytes,
+) -> None:
+    """Let a transport have an open connection; see `open_websocket`."""
 
     def listener(_: WSUpgradeRequest) -> Any:
         if not headers:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import zlib
+from collections.abc import Callable
 from typing import Any, Final
 
 import picows.picows as _picows
@@ -15,6 +17,7 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from ..engine.transport import TRANSPORT_CLOSE, TRANSPORT_ERROR
 from ..types import TransportName
+from .deflate import Inflater
 from .handshake import problem_with_close
 
 _CONTINUATION: Final = WSMsgType.CONTINUATION
@@ -75,9 +78,11 @@ class FrameReader(WSListener):
     __slots__ = (
         "_closing",
         "_fragments",
+        "_fragments_are_deflated",
         "_fragments_are_text",
         "_frames",
         "_held",
+        "_inflater",
         "_limit",
         "_paused",
         "_pending",
@@ -91,12 +96,14 @@ class FrameReader(WSListener):
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._frames: list[bytes] = []
-        self._pending = 0
+        self._pending: int = 0
         self._threshold = EARLY_FLUSH
         self._paused = False
         self._held = False
         self._fragments: bytearray | None = None
         self._fragments_are_text = False
+        self._fragments_are_deflated = False
+        self._inflater: Inflater | None = None
         self._closing: asyncio.TimerHandle | None = None
         self._ws: WSTransport | None = None
         self.session: Any = None
@@ -176,7 +183,7 @@ class FrameReader(WSListener):
         """The connection is a WebSocket from now on."""
         self._ws = transport
         self._tcp: Any = transport.underlying_transport
-        self._write = self._tcp.write
+        self._write: Callable[[bytes], object] = self._tcp.write
 
     # what picows calls, beyond `on_ws_frame`
 
@@ -204,15 +211,14 @@ class FrameReader(WSListener):
     # frames that are not a plain message
 
     def _other_frame(self, session: Any, kind: WSMsgType, frame: WSFrame) -> None:
-        if kind is WSMsgType.CLOSE:
+        if session is not None and (frame.rsv1 or frame.rsv2 or frame.rsv3):
+            self._reserved_bit(session, kind, frame)
+        elif kind is WSMsgType.CLOSE:
             wrong = problem_with_close(frame.get_payload_as_bytes())
             if wrong and session is not None:
                 self._violation(session, WSCloseCode(wrong), "an invalid close frame")
             else:
                 self._peer_closed()
-        elif frame.rsv1 or frame.rsv2 or frame.rsv3:
-            if session is not None:
-                self._reserved_bit(session, kind, frame)
         elif kind is WSMsgType.PING:
             if session is not None and not self._paused:  # who floods pings and reads no pong is owed none
                 self._send_frame(self._frame(10, frame.get_payload_as_bytes()))
@@ -223,8 +229,15 @@ class FrameReader(WSListener):
                 self._fragment(session, kind, frame)
 
     def _reserved_bit(self, session: Any, kind: WSMsgType, frame: WSFrame) -> None:
-        """A frame with a bit that no extension has claimed."""
-        self._violation(session, WSCloseCode.PROTOCOL_ERROR, "a reserved bit is set")
+        """A frame with a reserved bit: the first of a compressed message, or a violation."""
+        begins = self._fragments is None and kind in (WSMsgType.TEXT, WSMsgType.BINARY)
+        if self._inflater is None or not begins or frame.rsv2 or frame.rsv3:
+            self._violation(session, WSCloseCode.PROTOCOL_ERROR, "a reserved bit is set")
+        elif frame.fin:
+            self._inflate(session, self._inflater, kind is WSMsgType.TEXT, frame.get_payload_as_bytes())
+        else:
+            self._fragments_are_deflated = True
+            self._fragment(session, kind, frame)
 
     def _fragment(self, session: Any, kind: WSMsgType, frame: WSFrame) -> None:
         """Part of a fragmented message (RFC 6455, section 5.4)."""
@@ -241,10 +254,22 @@ class FrameReader(WSListener):
         fragments += frame.get_payload_as_memoryview()
         if frame.fin:
             self._fragments = None
-            self._joined(session, self._fragments_are_text, bytes(fragments))
+            if self._fragments_are_deflated and self._inflater is not None:
+                self._fragments_are_deflated = False
+                self._inflate(session, self._inflater, self._fragments_are_text, bytes(fragments))
+            else:
+                self._receive(session, self._fragments_are_text, bytes(fragments))
 
-    def _joined(self, session: Any, is_text: bool, message: bytes) -> None:
-        """A message that came in fragments."""
+    def _inflate(self, session: Any, inflater: Inflater, is_text: bool, data: bytes) -> None:
+        """A whole compressed message."""
+        try:
+            message = inflater.inflate(data, self._limit)
+        except zlib.error as error:
+            self._violation(session, WSCloseCode.INVALID_TEXT, f"a message that cannot be decompressed: {error}")
+            return
+        if message is None:
+            self._violation(session, WSCloseCode.MESSAGE_TOO_BIG, "larger than max_http_buffer_size")
+            return
         self._receive(session, is_text, message)
 
     def _receive(self, session: Any, is_text: bool, message: bytes) -> None:
