@@ -57,7 +57,7 @@ def test_messages_of_zlib(sent: list[bytes], window: int, data: st.DataObject) -
         payload += stream.compress(message[cut:]) + stream.flush(zlib.Z_SYNC_FLUSH)
         before += message
         payload = payload.removesuffix(TAIL)
-        assert inflater.inflate(payload if payload else b"\x00", LIMIT) == message
+        assert inflater.inflate(payload if payload else b"\x00", 10_000_000) == message
 
 
 @given(messages, st.integers(0, 1200))
@@ -81,10 +81,10 @@ def test_any_bytes(payload: bytes) -> None:
     assert message is None or len(message) <= 500
 
 
-@given(messages, st.data())
+@given(short.map(lambda data: data * 99), st.data())
 def test_what_is_cut_short(message: bytes, data: st.DataObject) -> None:
     """A message without its end is an error, and never part of it."""
-    deflate = zlib.compressobj(6, zlib.DEFLATED, -15, 8, zlib.Z_FIXED)  # stored blocks could take the tail for data
+    deflate = zlib.compressobj(6, zlib.DEFLATED, -15, 8, zlib.Z_FIXED)  # no stored blocks, which take any data
     payload = (deflate.compress(message) + deflate.flush(zlib.Z_SYNC_FLUSH)).removesuffix(TAIL)
     cut = data.draw(st.integers(0, len(payload) - 1))
     try:
