@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 import madang
+from tests import hosts
 from tests.docs.snippets import run_page
 from tests.hosts import ROOT
 
@@ -258,3 +259,37 @@ async def test_client_testing_a_server():
             process.kill()
             await process.wait()
     assert "5 passed" in out.decode()
+
+
+@pytest.mark.feature("A14")
+async def test_own_transport(start: Start, node: str, monkeypatch: pytest.MonkeyPatch):
+    """Over a transport of one's own a client is one like any other: it is heard, reached, and gone when it goes."""
+    monkeypatch.setenv("LINES_PORT", str(port := hosts.free_port()))
+    page = """
+        import { io } from "socket.io-client";
+        const socket = io("http://localhost:3000");
+        console.log(await socket.emitWithAck("add", 1, 2));
+    """
+    async with start("own_transport") as url, run_page(node, page, url, 1) as printed:
+        assert printed == ["3"]
+        async with asyncio.timeout(START_WITHIN):
+            reader, writer = await lines_to(port)
+            assert (await reader.readline()).startswith(b'0{"sid":')
+            writer.write(b"40\n")
+            assert (await reader.readline()).startswith(b'40{"sid":')
+            writer.write(b'420["add",1,2]\n4')
+            assert await reader.readline() == b"430[3]\n"
+            writer.write(b'51-1["size",{"_placeholder":true,"num":0}]\nbAQID\n')  # three bytes
+            assert await reader.readline() == b"431[3]\n"
+            writer.write(b"what is this\n")
+            assert await reader.read() == b""
+            writer.close()
+
+
+async def lines_to(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection, once somebody listens."""
+    while True:
+        try:
+            return await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.02)
