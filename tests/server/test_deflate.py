@@ -134,10 +134,7 @@ IN_A_PAGE = """new Promise((resolve, reject) => {
   socket.onmessage = ({ data }) => {
     if (data.startsWith("0")) socket.send("40");
     if (data.startsWith("40")) socket.send('421["echo","' + "x".repeat(50000) + '"]');
-    if (data.startsWith("43")) {
-      resolve([socket.extensions, data.length]);
-      socket.close();
-    }
+    if (data.startsWith("43")) resolve([socket.extensions, data.length]);
   };
 })"""
 
@@ -148,26 +145,14 @@ async def test_in_chromium(js: Js, node: str, chromium: str):
     io.on("echo", lambda socket, value: value)
     async with seen(js, io) as proxy:
         where = proxy.url.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
-
-        def visit() -> Any:
-            with Browser(node, chromium) as browser:
-                return browser.page("someone", proxy.url).run(IN_A_PAGE % where)
-
-        links: list[Any] = []
-        accepted = asyncio.create_task(watch(proxy, links))
-        extensions_of_page, size = await asyncio.to_thread(visit)
-        accepted.cancel()
-        assert extensions_of_page.startswith("permessage-deflate")
-        assert size == 50_007
-        (link,) = links
-        for way in ("up", "down"):
-            large = [frame for frame in frames(bytes(link.directions[way].seen)) if frame[1]]
-            assert len(large) == 1 if way == "down" else large  # a browser compresses small ones as well
-            assert sum(length for _, _, length in large) < 1_000
-
-
-async def watch(proxy: Proxy, found: list[Any]) -> None:
-    """Keep the connections that come, since the proxy forgets those that have ended."""
-    while True:
-        found.extend(link for link in sockets(proxy) if link not in found)
-        await asyncio.sleep(0.005)
+        with await asyncio.to_thread(Browser, node, chromium) as browser:
+            page = await asyncio.to_thread(browser.page, "someone", proxy.url)
+            agreed, size = await asyncio.to_thread(page.run, IN_A_PAGE % where)
+            assert agreed.startswith("permessage-deflate")
+            assert size == 50_007
+            (link,) = sockets(proxy)
+            for way in ("up", "down"):
+                large = [frame for frame in frames(bytes(link.directions[way].seen)) if frame[1]]
+                assert len(large) == 1 if way == "down" else large  # a browser compresses small ones as well
+                assert sum(length for _, _, length in large) < 1_000
+            await asyncio.to_thread(browser.close_all)
