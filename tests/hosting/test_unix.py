@@ -62,6 +62,19 @@ async def test_polling_and_websocket(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_compressed(tmp_path: Path):
+    """Compression works over a path as well, which the compiled transport does not do."""
+    path = tmp_path / "io.sock"
+    running = await madang.Server(per_message_deflate=True).start(uds=path)
+    uri = "ws://app/socket.io/?EIO=4&transport=websocket"
+    try:
+        async with websockets.unix_connect(str(path), uri, compression="deflate") as client:
+            assert [extension.name for extension in client.protocol.extensions] == ["permessage-deflate"]
+            assert str(await client.recv()).startswith("0{")
+    finally:
+        await running.stop()
+
+
 async def test_what_is_left_of_one_that_was_killed(tmp_path: Path):
     """The socket of a server that has died is replaced."""
     path = tmp_path / "io.sock"

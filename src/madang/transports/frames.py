@@ -19,6 +19,7 @@ from ..engine.session import Session
 from ..protocol.encoded import Encoded, websocket_frame
 from .outbox import Outbox
 from .reading import SILENT, FrameProtocol, FrameReader
+from .unix import WithoutTcp
 
 _TEXT: Final = WSMsgType.TEXT
 _MESSAGE: Final = 0x34
@@ -257,7 +258,8 @@ def adopt(
     )
     if tcp.get_extra_info("ssl_object") is not None:
         protocol.room = None
-    protocol.connection_made(tcp)
+    is_tcp = type(tcp.get_extra_info("peername")) is tuple
+    protocol.connection_made(tcp if is_tcp else WithoutTcp(tcp))
     tcp.set_protocol(protocol)
     _feed(tcp, protocol, _HEAD % request.headers["sec-websocket-key"].encode() + behind)
 
