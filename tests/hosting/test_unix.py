@@ -162,13 +162,13 @@ async def test_the_command(tmp_path: Path):
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
     )
-    assert process.stdout is not None
-    assert (
-        await before(30, process.stdout.readline(), "its address")
-        == f"madang on unix:{path} (Ctrl-C ends it)\n".encode()
-    )
-    async with _websocket(path):
-        pass
-    process.send_signal(signal.SIGTERM)
-    assert await before(20, process.wait(), "its end") == 0
+    try:
+        assert process.stdout is not None
+        said = await before(30, process.stdout.readline(), "its address")
+        assert said == f"madang on unix:{path} (Ctrl-C ends it)\n".encode()
+        async with _websocket(path):
+            pass
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert await before(20, process.wait(), "its end") == 0
     assert not path.exists()
