@@ -97,3 +97,44 @@ async def test_while_it_is_served():
     io.configure(ping_interval=3)
     async with listening(io) as url, httpx.AsyncClient() as http:
         assert '"pingInterval":3000' in (await http.get(f"{url}/socket.io/?EIO=4&transport=polling")).text
+
+
+class Counting(madang.Engine):
+    """An engine of one's own."""
+
+    made = 0
+
+    def session_ended(self, session: Any) -> None:
+        super().session_ended(session)
+        self.made += 1
+
+
+@pytest.mark.feature("A25")
+@pytest.mark.usefixtures("mode")
+async def test_an_engine_of_one_s_own(js: Js):
+    """A server stands on the engine that it is given, with the engine's options, middleware and class."""
+    engine = Counting(path="/yard", ping_interval=6)
+    asked: list[str] = []
+    engine.use(lambda request: asked.append(request.path))
+    io = madang.Server(engine=engine, connect_timeout=5)
+    assert io.engine is engine
+    io.on("echo", lambda socket, value: value)
+    client = await js.connect(io, path="/yard")
+    assert await client.emit_with_ack("echo", b"\x01") == b"\x01"
+    assert asked[0] == "/yard/"
+    assert engine.clients_count == 1
+    io.sockets[client.id].disconnect(close=True)
+    await client.disconnected()
+    assert engine.made == 1
+
+
+def test_engines_that_cannot_be_given():
+    """An engine belongs to one server, has its own options, and is an engine."""
+    engine = madang.Engine()
+    with pytest.raises(OptionError, match=r"ping_interval: with engine=\.\.\. these are options of that"):
+        madang.Server(engine=engine, ping_interval=3)
+    with pytest.raises(OptionError, match=r"engine must be a madang\.Engine, not 'x'"):
+        madang.Server(engine="x")  # type: ignore[arg-type]
+    madang.Server(engine=engine)
+    with pytest.raises(OptionError, match="an engine belongs to one server"):
+        madang.Server(engine=engine)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from os import PathLike
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ..adapters.sources import AdapterOption, settings_of
+from ..engine.engine import Engine
 from ..engine.options import EngineKeywords, require_callable, require_flag, require_positive, require_whole
+from ..errors import OptionError
 from ..protocol.parser import Parser
 from .presence import PresenceOptions
 from .recovery import RecoveryOptions
@@ -30,6 +32,7 @@ class ServerKeywords(EngineKeywords, total=False):
     presence: PresenceOptions | Mapping[str, Any] | None
     serve_client: bool | str | PathLike[str] | None
     slow_handler: float | None
+    engine: Engine | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +61,8 @@ class ServerOptions:
             not start. Default None: if one is installed in the ``node_modules`` here or above. False: no.
         slow_handler: seconds; what holds the event loop for longer is told in the log, with the handler that does.
             Default None: nobody looks.
+        engine: a `madang.Engine` to stand on, with options, middleware and listeners of its own, perhaps of a class of
+            your own. Default None: one is made, of the options of `EngineOptions` that are given.
     """
 
     connect_timeout: float = 45.0
@@ -73,6 +78,7 @@ class ServerOptions:
     presence: PresenceOptions | Mapping[str, Any] | None = None
     serve_client: bool | str | PathLike[str] | None = None
     slow_handler: float | None = None
+    engine: Engine | None = None
 
     def __post_init__(self) -> None:
         """Check all values.
@@ -87,6 +93,8 @@ class ServerOptions:
         for name in ("ack_timeout", "slow_handler"):
             if getattr(self, name) is not None:
                 require_positive(self, name)
+        if self.engine is not None and not isinstance(cast("Any", self.engine), Engine):
+            raise OptionError(f"engine must be a madang.Engine, not {self.engine!r}")
         RecoveryOptions.of(self.connection_state_recovery)
         PresenceOptions.of(self.presence)
         if self.adapter is not None:

@@ -70,10 +70,11 @@ class Server(NamespaceOperators[Data], HandlerRegistry[Data], ServerSide, EventO
     logger = logging.getLogger("madang.server")
 
     def __init__(self, **options: Unpack[ServerKeywords]) -> None:
-        given = cast("dict[str, Any]", {"path": "/socket.io/", **options})
-        refuse_unknown(given, EngineOptions, ServerOptions)
+        refuse_unknown(options, EngineOptions, ServerOptions)
+        given = cast("dict[str, Any]", options)
         self.options = ServerOptions(**{name: value for name, value in given.items() if name in FIELDS})
-        self._engine = Engine(**cast("Any", {name: value for name, value in given.items() if name not in FIELDS}))
+        for_engine = {name: value for name, value in given.items() if name not in FIELDS}
+        self._engine = _engine_of(self.options.engine, for_engine)
         super().__init__(self.options.parser or DefaultParser(self.options.max_attachments, self.options.json_default))
         self.connections: set[Connection] = set()
         self.namespaces: dict[str, Namespace[Data]] = {}
@@ -440,3 +441,14 @@ class Server(NamespaceOperators[Data], HandlerRegistry[Data], ServerSide, EventO
             self._adapters_closed = True
             for namespace in self.namespaces.values():
                 namespace.adapter.close()
+
+
+def _engine_of(given: Engine | None, options: dict[str, Any]) -> Engine:
+    """The engine that a server stands on: one that the program has made, or one of its own."""
+    if given is None:
+        return Engine(**cast("Any", {"path": "/socket.io/", **options}))
+    if options:
+        raise OptionError(f"{', '.join(sorted(options))}: with engine=... these are options of that madang.Engine(...)")
+    if given.on_bound is not None or given.sessions:
+        raise OptionError("engine: it has another server, or sessions; an engine belongs to one server, from the start")
+    return given
