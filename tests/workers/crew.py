@@ -20,7 +20,7 @@ from tests.hosts import ROOT
 APP: Final = ROOT / "tests" / "workers" / "app.py"
 
 START_WITHIN: Final = 30.0
-STOP_WITHIN: Final = 20.0
+STOP_WITHIN: Final = 40.0
 
 
 @dataclass
