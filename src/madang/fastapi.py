@@ -85,13 +85,14 @@ class Inject:
         dependant = _dependant(name, injected)
         app = self.app
 
-        async def call(socket: Any, *args: Any) -> R:
-            if not isinstance(socket, Socket):
+        async def call(*args: Any) -> R:
+            socket = _socket_of(args)
+            if socket is None:
                 raise HandlerError(
                     f"{name}: inject is for handlers that get the socket, which those of socket.on do not"
                 )
             async with AsyncExitStack() as outer, AsyncExitStack() as inner:
-                request = _request(cast("Any", socket), app, outer, inner)
+                request = _request(socket, app, outer, inner)
                 try:
                     solved = await solve_dependencies(
                         request=request,
@@ -102,7 +103,7 @@ class Inject:
                     )
                     if solved.errors:
                         raise _Refused(422, [_told(error) for error in solved.errors])
-                    result: Any = function(socket, *args, **solved.values)
+                    result: Any = function(*args, **solved.values)
                     if inspect.isawaitable(result):
                         result = await result
                 except HTTPException as error:
@@ -117,6 +118,15 @@ class Inject:
 
 inject: Final = Inject()
 """`Inject` without an application."""
+
+
+def _socket_of(args: tuple[Any, ...]) -> Any:
+    """The socket: the first argument, or the one behind the `self` of a method; None if there is none."""
+    for one in args[:2]:
+        if isinstance(one, Socket):
+            found: Any = one
+            return found
+    return None
 
 
 def _take_part(wrapper: Any, function: Any, own: list[inspect.Parameter], hints: dict[str, Any]) -> None:

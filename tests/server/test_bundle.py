@@ -14,6 +14,8 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 import madang
 from madang.server.bundle import NAMES, find_bundle
@@ -130,6 +132,20 @@ async def test_cors(http: httpx.AsyncClient):
 
 
 @pytest.mark.node("attachment.15", "attachment.19", "attachment.20", "uws.19", "uws.20")
+@pytest.mark.parametrize("at", ["/socket.io", "/", "/yard"])
+async def test_mounted(http: httpx.AsyncClient, at: str):
+    """Mounted, the server has the files where clients have their path, as well as below its own."""
+    io = madang.Server(serve_client=DIST)
+    async with listening(Starlette(routes=[Mount(at, io)]), "uvicorn") as url:
+        base = url if at == "/" else url + at
+        places = {"/socket.io": ["/socket.io.js"], "/": ["/socket.io/socket.io.js"]}
+        for place in places.get(at, ["/socket.io.js", "/socket.io/socket.io.js"]):
+            got = await http.get(base + place)
+            assert (got.status_code, got.headers["etag"]) == (200, ETAG), place
+        assert (await http.get(f"{base}/other.js")).status_code in (400, 404)
+        await io.close()
+
+
 async def test_off_and_unknown_names(http: httpx.AsyncClient):
     """Off, and under any other name, such a URL is a bad Engine.IO request; under another path it is nothing."""
     async with listening(madang.Server(serve_client=False)) as url:

@@ -303,6 +303,40 @@ async def test_two_that_share_their_code():
         assert await client.call("two", 1, 2) == [1, 2]
 
 
+async def test_methods():
+    """A method of an object has dependencies as a function has."""
+    io = madang.Server()
+
+    class Handlers:
+        greeting = "hello"
+
+        @inject
+        async def on_greet(self, socket: Socket, name: str, end: str = Depends(lambda: "!")) -> str:
+            return f"{self.greeting}, {name}{end}"
+
+    io.add_handlers(Handlers())
+    async with madang.testing.connect(io) as client:
+        assert await client.call("greet", "Minji") == "hello, Minji!"
+        assert (await client.call("greet", 3))["error"]["code"] == "invalid_arguments"
+
+
+async def test_a_handler_of_one_socket():
+    """A handler of `socket.on`, which does not get the socket, fails in words that say so."""
+    io = madang.Server()
+
+    @io.on("connection")
+    def connected(socket: Socket) -> None:
+        @socket.on("x")
+        @inject
+        def handler(given: str, end: str = Depends(lambda: "!")) -> str:
+            return given + end
+
+    async with madang.testing.connect(io) as client:
+        await client.call("x", "text")
+        assert "for handlers that get the socket, which those of socket.on do not" in str(client.failures[0].error)
+        client.failures.clear()
+
+
 async def test_current_socket_in_a_route():
     """In a route there is no socket, and the error says so."""
     with pytest.raises(RuntimeError, match="a route has no socket"):

@@ -91,6 +91,8 @@ def _path_for(engine: Engine, scope: Scope) -> str | None:
             return below
         if below in ("", "/"):
             return engine.options.path
+        if engine.files is not None and below.count("/") == 1 and below.endswith((".js", ".map")):
+            return f"{engine.options.path.rstrip('/')}{below}"  # such as the browser's client
     return None
 
 
