@@ -122,11 +122,7 @@ inject: Final = Inject()
 
 def _socket_of(args: tuple[Any, ...]) -> Any:
     """The socket: the first argument, or the one behind the `self` of a method; None if there is none."""
-    for one in args[:2]:
-        if isinstance(one, Socket):
-            found: Any = one
-            return found
-    return None
+    return next((one for one in args[:2] if isinstance(cast("object", one), Socket)), None)
 
 
 def _take_part(wrapper: Any, function: Any, own: list[inspect.Parameter], hints: dict[str, Any]) -> None:
