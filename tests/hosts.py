@@ -193,13 +193,24 @@ async def _granian(app: Any, port: int) -> AsyncIterator[int]:
         await task
 
 
+_PORTS: Final = 3_000
+"""Of each process that runs tests, so that none takes a port that another has found and not bound yet."""
+
+_given: set[int] = set()
+
+
 def free_port() -> int:
     """A port that nobody listens on; below those that outgoing connections get, so that none takes it meanwhile."""
+    begin = 20_000 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 4 * _PORTS
+    if len(_given) > _PORTS // 2:
+        _given.clear()
     while True:
-        port = 20_000 + secrets.randbelow(12_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind((ADDRESS, port))
-            return port
+        port = begin + secrets.randbelow(_PORTS)
+        if port not in _given:
+            with socket.socket() as probe, suppress(OSError):
+                probe.bind((ADDRESS, port))
+                _given.add(port)
+                return port
 
 
 async def _answers(port: int) -> None:
