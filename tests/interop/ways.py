@@ -13,7 +13,7 @@ WAYS: Final[dict[str, list[str]]] = {
 }
 
 #: seconds that anything may take
-SOON: Final = 5.0
+SOON: Final = 15.0
 
 #: how quickly madang's client, and the other's, come back
 QUICK: Final[dict[str, Any]] = {"reconnection_delay": 0.02, "reconnection_delay_max": 0.1}
