@@ -229,5 +229,10 @@ async def test_the_script_is_a_client():
             cwd=ROOT / "tests" / "js",
             stdout=asyncio.subprocess.PIPE,
         )
-        out, _ = await asyncio.wait_for(node.communicate(), 30)
+        try:
+            out, _ = await asyncio.wait_for(node.communicate(), 30)
+        finally:
+            if node.returncode is None:
+                node.kill()
+                await node.wait()
     assert out == b"2\n"
