@@ -53,10 +53,14 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
     "uws.16",
     "uws.17",
     "uws.18",
+    "uws.19",
+    "uws.20",
+    "uws.21",
+    "uws.22",
 )
 @pytest.mark.parametrize("host", ALL_HOSTS)
 async def test_every_file_on_every_host(http: httpx.AsyncClient, host: Host):
-    """Each of the eight files comes byte for byte, with its type and the version as entity tag."""
+    """Each of the eight files comes byte for byte, with type and entity tag, and 304 to who has it."""
     io = madang.Server(serve_client=DIST)
     async with listening(io, host) as url:
         for name in sorted(NAMES):
@@ -68,9 +72,14 @@ async def test_every_file_on_every_host(http: httpx.AsyncClient, host: Host):
             assert "x-sourcemap" not in got.headers
             head = await http.head(f"{url}/socket.io/{name}")
             assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", ETAG)
+            for tag, status in ((ETAG, 304), (f"W/{ETAG}", 304), ('"0.1"', 200)):
+                got = await http.get(f"{url}/socket.io/{name}", headers={"if-none-match": tag})
+                assert (got.status_code, got.headers["etag"]) == (status, ETAG)
+        assert (await http.get(f"{url}/socket.io/socket.io.esm.js")).status_code == 400
+        assert (await http.get(f"{url}/abcdefghij/socket.io.js")).status_code == 404
 
 
-@pytest.mark.node("attachment.13", "attachment.14", "uws.21", "uws.22")
+@pytest.mark.node("attachment.13", "attachment.14")
 @pytest.mark.parametrize("tag", [ETAG, f"W/{ETAG}", f'"other", W/{ETAG}', "*"])
 async def test_not_modified(http: httpx.AsyncClient, tag: str):
     """A browser that has this version gets 304, by the strong and by the weak tag."""
@@ -131,7 +140,6 @@ async def test_cors(http: httpx.AsyncClient):
         assert "access-control-allow-origin" not in other.headers
 
 
-@pytest.mark.node("attachment.15", "attachment.19", "attachment.20", "uws.19", "uws.20")
 @pytest.mark.parametrize("at", ["/socket.io", "/", "/yard"])
 async def test_mounted(http: httpx.AsyncClient, at: str):
     """Mounted, the server has the files where clients have their path, as well as below its own."""
@@ -146,6 +154,7 @@ async def test_mounted(http: httpx.AsyncClient, at: str):
         await io.close()
 
 
+@pytest.mark.node("attachment.15", "attachment.19", "attachment.20")
 async def test_off_and_unknown_names(http: httpx.AsyncClient):
     """Off, and under any other name, such a URL is a bad Engine.IO request; under another path it is nothing."""
     async with listening(madang.Server(serve_client=False)) as url:

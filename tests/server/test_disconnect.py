@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 import madang
+from tests.hosts import ALL_HOSTS, Host
 from tests.server.javascript import Heard, Js, soon
 
 POLLING_ERROR = "transport error"
@@ -262,11 +263,13 @@ async def test_a_failing_end(js: Js, io: madang.Server, heard: Heard):
 
 @pytest.mark.node("uws.11")
 @pytest.mark.feature("O11", "I10")
-async def test_an_end_before_the_upgrade(js: Js, io: madang.Server):
-    """Disconnecting a client that has just begun to upgrade ends it, and harms nobody."""
+@pytest.mark.parametrize("host", ALL_HOSTS)
+async def test_an_end_before_the_upgrade(js: Js, io: madang.Server, host: Host):
+    """Disconnecting a client that has just begun to upgrade ends it, and harms nobody, on every host."""
     io.on("connection", lambda socket: socket.disconnect(True))
+    url = await js.serve(io, host)
     for _ in range(3):
-        client = await js.connect(io, transports=["polling", "websocket"])
+        client = await js.connect(url, transports=["polling", "websocket"])
         assert await client.disconnected() == "io server disconnect"
     async with asyncio.timeout(5):
         while io.connections:

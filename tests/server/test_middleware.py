@@ -44,7 +44,7 @@ async def test_a_refusal_ends_the_chain(js: Js, io: madang.Server, heard: Heard)
     assert (heard.all, io.sockets) == ([], {})
 
 
-@pytest.mark.node("middleware.3", "middleware.9")
+@pytest.mark.node("middleware.3")
 @pytest.mark.feature("K4")
 @pytest.mark.usefixtures("mode")
 @pytest.mark.parametrize("data", [{"a": "b", "c": 3}, [1], 0, "", False])
@@ -188,7 +188,6 @@ async def test_disconnecting_in_middleware(js: Js, io: madang.Server):
     assert io.sockets == {}
 
 
-@pytest.mark.node("uws.9")
 @pytest.mark.feature("K7", "O3")
 async def test_a_room_of_middleware_after_reconnecting(js: Js, io: madang.Server):
     """A client that comes back passes the middleware again, and is in its room again."""

@@ -223,6 +223,8 @@ async def test_finding_the_members_of_a_namespace(js: Js, io: madang.Server):
     three = await js.connect(io, "/other")
     for namespace, client in ((chat, one), (other, three)):
         namespace.sockets[client.id].join("foo")
+    chat.sockets[two.id].join("bar")
     assert {socket.id for socket in await chat.fetch_sockets()} == {one.id, two.id}
     assert [socket.id for socket in await chat.in_("foo").fetch_sockets()] == [one.id]
+    assert {socket.id for socket in await chat.in_(["foo", "bar"]).fetch_sockets()} == {one.id, two.id}
     assert [socket.id for socket in await other.in_("foo").fetch_sockets()] == [three.id]

@@ -54,6 +54,7 @@ async def test_preflight_and_handshake():
 
 _PROGRAM = """
 import asyncio
+import threading
 import madang
 
 io = madang.Server()
@@ -65,6 +66,8 @@ async def main():
     await client.close()
     await asyncio.sleep(0)
     print([task for task in asyncio.all_tasks() if task is not asyncio.current_task()])
+    print([timer for timer in asyncio.get_running_loop()._scheduled if not timer.cancelled()])
+    print([thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon])
 
 asyncio.run(main())
 """
@@ -72,12 +75,12 @@ asyncio.run(main())
 
 @pytest.mark.node("close.5")
 async def test_the_process_ends_by_itself():
-    """A program that has closed its server ends: no task, thread or timer holds it."""
+    """When a server has been closed no task, no timer and no thread is left, and the program ends."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", _PROGRAM), cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     out, err = await before(30, process.communicate(), "the end")
-    assert (process.returncode, out, err) == (0, b"[]\n", b"")
+    assert (process.returncode, out, err) == (0, b"[]\n" * 3, b"")
 
 
 @pytest.mark.node("close.7")
@@ -97,16 +100,25 @@ async def test_an_event_before_connect():
 
 
 @pytest.mark.node("namespaces.2")
-def test_the_server_s_methods(io: madang.Server):
-    """The methods of the server are those of the main namespace."""
-    heard = Heard()
-    io.use(heard)
-    assert io.of("/").middlewares == [heard]
-    for name in ("to", "in_", "except_", "emit", "send", "compress", "fetch_sockets", "sockets_join", "timeout", "ask"):
-        assert callable(getattr(io, name))
-        assert callable(getattr(io.of("/"), name))
-    assert io.to("room")._target is io.of("/").to("room")._target
-    assert io.volatile._options.volatile
+async def test_the_server_s_methods(js: Js, io: madang.Server, heard: Heard):
+    """What the server offers for broadcasts and operations is about the main namespace, and about no other."""
+    io.of("/other")
+    io.use(lambda socket: heard(socket.nsp))
+    client, other = await js.connect(io), await js.connect(io, "/other")
+    io.emit("emit")
+    io.send("sent")
+    io.to(client.id).emit("to")
+    io.in_(client.id).emit("in")
+    io.except_("nobody").emit("except")
+    io.compress(False).emit("compress")
+    io.sockets_join("room")
+    io.to("room").emit("room")
+    await js.settled(io)
+    assert [event for event, *_ in client.received] == ["emit", "message", "to", "in", "except", "compress", "room"]
+    assert [socket.id for socket in await io.fetch_sockets()] == [client.id]
+    await client.reply("ask", 1)
+    assert await io.timeout(5).emit_with_ack("ask") == [1]
+    assert (other.received, heard.all) == ([], ["/"])
 
 
 @pytest.mark.node("namespaces.9")
@@ -149,6 +161,17 @@ async def test_an_empty_child_stays(js: Js, io: madang.Server, heard: Heard):
     client.disconnect()
     await heard.next()
     assert len(io.namespaces["/dynamic-101"].sockets) == 0
+
+
+@pytest.mark.node("middleware.9")
+async def test_middleware_of_one_namespace_beside_another(js: Js, io: madang.Server, heard: Heard):
+    """A client joins the main namespace and one of the program's whose middleware is asked, over one connection."""
+    io.use(lambda socket: heard(socket.nsp))
+    io.of("/chat").use(lambda socket: heard(socket.nsp))
+    main = await js.connect(io)
+    chat = await main.beside("/chat")
+    assert heard.all == ["/", "/chat"]
+    assert (main.id in io.sockets, chat.id in io.of("/chat").sockets) == (True, True)
 
 
 # sockets
@@ -244,13 +267,14 @@ async def test_illegal_attachments(packet: str):
 
 
 @pytest.mark.node("socket.46")
-async def test_an_error_packet():
+@pytest.mark.parametrize("packet", ['44["handle me please"]', '444["handle me please"]', '44{"message":"x"}'])
+async def test_an_error_packet(packet: str):
     """An error packet, which only servers send, closes the client that sends one, and nobody else."""
     io = madang.Server()
     heard = Heard()
     io.on("disconnect", lambda socket, reason: heard(reason))
     async with listening(io) as url, joined(url, "") as bad, joined(url, "") as good:
-        await bad.send('44["handle me please"]')
+        await bad.send(packet)
         await bad.closed()
         assert await heard.next() == "forced close"
         io.emit("still there")
@@ -259,23 +283,28 @@ async def test_an_error_packet():
 
 @pytest.mark.node("socket.51")
 async def test_bytes_and_goodbye(js: Js, io: madang.Server, heard: Heard):
-    """An event with bytes whose attachment comes behind the server's disconnect is not handled."""
+    """What a client has sent right before it leaves is handled, and then its end; Node's server drops it."""
+    io.on("test", lambda socket, data: heard(data))
+    io.on("disconnect", lambda socket, reason: heard(reason))
+    client = await js.connect(io)
+    client.emit("test", bytes(10))
+    client.disconnect()
+    assert [await heard.next(), await heard.next()] == [bytes(10), "client namespace disconnect"]
+
+
+async def test_bytes_behind_the_server_s_disconnect(js: Js, io: madang.Server, heard: Heard):
+    """What a client sends before it hears of the server's disconnect is not handled, attachments and all."""
     io.on("handled", lambda socket, data: heard("handled"))
     io.on("disconnect", lambda socket, reason: heard(reason))
-
-    @io.on("leave")
-    def leave(socket: madang.Socket) -> None:
-        socket.disconnect()
-
+    io.on("leave", lambda socket: socket.disconnect())
     client = await js.connect(io)
     client.emit("leave")
     client.emit("handled", b"\x01\x02")
-    client.disconnect()
     assert await heard.next() == "server namespace disconnect"
-    other = await js.connect(io)
+    assert await client.disconnected() == "io server disconnect"
+    await js.connect(io)
     await js.settled(io)
     assert heard.all == ["server namespace disconnect"]
-    assert other.received == []
 
 
 # many
@@ -311,20 +340,32 @@ async def test_the_rest_but_some(js: Js, io: madang.Server):
 # adapters
 
 
-class Untouchable(madang.MemoryAdapter):
-    """An adapter whose part in recovery must not be asked for."""
+class Untouchable:
+    """Settings of an adapter whose part in recovery must not be asked for."""
 
-    def persist_session(self, *_: Any) -> None:
-        raise AssertionError("nobody may persist")
+    def __init__(self) -> None:
+        self.health = madang.AdapterHealth()
 
-    def restore_session(self, *_: Any) -> None:
-        raise AssertionError("nobody may restore")
+    def open(self) -> Any:
+        return self
+
+    def make(self, context: Any) -> madang.Adapter:
+        return madang.MemoryAdapter()
+
+    def recover(self, *_: Any) -> Any:
+        raise AssertionError("recovery was asked for")
+
+    def start(self) -> None: ...
+
+    async def close(self) -> None: ...
 
 
 @pytest.mark.node("recovery.7")
 async def test_an_adapter_is_not_asked():
-    """Without recovery an adapter is neither told of sessions that end nor asked for one that is presented."""
-    io = madang.Server(adapter=lambda _: Untouchable())
+    """Without recovery an adapter's part in it is not asked for, whatever a client presents; with it, it is at once."""
+    with pytest.raises(AssertionError, match="recovery was asked for"):
+        madang.Server(adapter=Untouchable(), connection_state_recovery=True)
+    io = madang.Server(adapter=Untouchable())
     heard = Heard()
     io.on("disconnect", lambda socket, reason: heard(reason))
     async with listening(io) as url, session(url, SOCKET) as client:
@@ -402,6 +443,24 @@ async def test_on_every_host(js: Js, io: madang.Server, host: Host):
     io.sockets[websocket.id].leave("room1")
     io.to("room1").emit("left")
     await reached("left", polling)
+
+
+@pytest.mark.node("uws.9")
+@pytest.mark.parametrize("host", ALL_HOSTS)
+async def test_a_room_of_middleware_on_every_host(js: Js, io: madang.Server, host: Host):
+    """A room that a middleware joins is there on every host, over both transports, and again after reconnecting."""
+    io.use(lambda socket: socket.join("room1"))
+    url = await js.serve(io, host)
+    clients = [await js.connect(url, transports=way) for way in (["websocket"], ["polling"], ["polling", "websocket"])]
+    await clients[2].upgraded()
+    for client in clients:
+        client.drop()
+        await client.disconnected()
+        client.connect()
+        await client.connected()
+    io.to("room1").emit("hello")
+    for client in clients:
+        assert await client.next("hello") == []
 
 
 async def _turn(io: madang.Server, client: Any) -> None:
