@@ -50,7 +50,7 @@ def server(redis: Redis, timeout: float = 5.0, **recovery: Any) -> madang.Server
 async def pair_of(
     redis: Redis, name: str = "/", kinds: str = "madang-madang", node: NodeServer | None = None, **options: Any
 ) -> AsyncIterator[list[Any]]:
-    """Two servers of a cluster."""
+    """Two servers of a cluster, and no others: in a Redis where Node's server is, the main namespace has a third."""
     async with AsyncExitStack() as stack:
         peers: list[Any] = []
         for kind in kinds.split("-"):
@@ -153,9 +153,9 @@ async def test_at_another_server(shared_redis: Redis, node_server: NodeServer, j
         await nothing_more(there, client)
 
 
-async def test_presence_comes_along(shared_redis: Redis, js: Js):
+async def test_presence_comes_along(redis: Redis, js: Js):
     """Who was present, or watched, is and does so again at another server."""
-    async with pair_of(shared_redis) as (here, there), traveller(js, here) as one:
+    async with pair_of(redis) as (here, there), traveller(js, here) as one:
         (socket,) = here.io.main.sockets.values()
         here.io.presence("room").track(socket, "minji", {"on": "phone"})
         here.io.presence("room").watch(socket)
