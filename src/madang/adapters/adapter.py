@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .messages import AdapterGap, AdapterHealth, SocketFacts
 
 
-class BroadcastOptions(msgspec.Struct, frozen=True):
+class BroadcastOptions(msgspec.Struct, frozen=True, gc=False):
     """Whom a broadcast or a command is for.
 
     Attributes:

@@ -137,7 +137,7 @@ class ClusterAdapter(MemoryAdapter):
         self._questions: dict[str, Question] = {}
         self._ack_questions: dict[str, AckQuestion] = {}
         self._tasks = Tasks()
-        backend.open(self._receive, super().broadcast, self._asking)
+        backend.open(self._receive, self.deliver, self._asking)
 
     @property
     def uid(self) -> str:
@@ -189,7 +189,7 @@ class ClusterAdapter(MemoryAdapter):
         """Send a message to all that `options` names, here at once."""
         if not options.local:
             self._backend.broadcast(encoded, options)
-        super().broadcast(encoded, options)
+        self.deliver(encoded, options)
 
     def broadcast_with_ack(
         self, encoded: Encoded, options: BroadcastOptions, ack_id: int, pending: PendingAcks, timeout: float
@@ -359,7 +359,7 @@ class ClusterAdapter(MemoryAdapter):
                 encoded = context.encode(tuple(message.args), None, message.compress)
             else:
                 encoded = context.encode_array(array, None, message.compress)
-            super().broadcast(encoded, message.options)
+            self.deliver(encoded, message.options)
             return
         self._RECEIVERS[message.kind](self, message)
 

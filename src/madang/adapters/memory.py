@@ -142,8 +142,10 @@ class MemoryAdapter(Listeners):
         if len(rooms) == 1 and not options.except_ and not options.volatile:  # as nearly always, so without detours
             (room,) = rooms
             if room not in self.everyone:
-                for sink in list(self.rooms.get(room, _NOBODY).values()):
-                    sink.write(encoded)
+                members = self.rooms.get(room)
+                if members is not None:
+                    for sink in list(members.values()):
+                        sink.write(encoded)
                 return
         if options.volatile:
             for sink in self.members(options):

@@ -73,12 +73,13 @@ class _Backend:
         self.uid = short_id()
         self._cluster = cluster
         self._options = cluster.options
+        self._max_message = cluster.options.max_message
         self._publish = cluster.outward.publisher.publish
         self._context = context
         self._name = context.name
         self._channels = Channels(cluster.options.key, context.name)
         self._json = NodeJson(context.json_default)
-        self._packer = BroadcastPacker(self.uid, context.name)
+        self._packer = BroadcastPacker(self.uid, context.name, self._channels)
         self._wanted: dict[bytes, int] = {}
         uid = self.uid.encode()
         self._intake = cluster.intake.open(context, self.uid, (b"\x93\xa6" + uid, b'{"uid":"%b"' % uid))
@@ -108,9 +109,8 @@ class _Backend:
 
     def broadcast(self, encoded: Encoded, options: BroadcastOptions) -> None:
         """See `cluster.Backend`."""
-        payload = self._packer.pack(self._context.values_of(encoded), options, encoded.compress)
-        channel = self._channels.for_options(options)
-        if len(payload) <= self._options.max_message:
+        channel, payload = self._packer.pack(self._context.values_of(encoded), options, encoded.compress)
+        if len(payload) <= self._max_message:
             self._publish(self._name, channel, payload)
         else:
             self._send(channel, payload)

@@ -8,6 +8,7 @@ nothing but `PacketError` is raised for it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -98,13 +99,12 @@ _NO_MORE: Final = pack("except") + b"\x90" + pack("flags") + b"\x80"
 class Channels:
     """The names of the channels of one namespace."""
 
-    __slots__ = ("_rooms", "broadcast", "request", "response")
+    __slots__ = ("broadcast", "request", "response")
 
     def __init__(self, key: str, namespace: str) -> None:
         self.broadcast = f"{key}#{namespace}#".encode()
         self.request = f"{key}-request#{namespace}#".encode()
         self.response = f"{key}-response#{namespace}#".encode()
-        self._rooms: dict[str, bytes] = {}
 
     def room(self, room: Any) -> bytes:
         """Where a broadcast for this room alone goes."""
@@ -120,14 +120,7 @@ class Channels:
         if len(options.rooms) != 1:
             return self.broadcast
         (room,) = options.rooms
-        if type(room) is not str:
-            return self.room(room)
-        known = self._rooms.get(room)
-        if known is None:
-            if len(self._rooms) >= KEPT:
-                self._rooms.clear()
-            known = self._rooms[room] = self.room(room)
-        return known
+        return self.room(room)
 
 
 # ------------------------------------------------------------------------------------------------------------ outgoing
@@ -198,36 +191,43 @@ class BroadcastPacker:
     Args:
         uid: the server's name.
         namespace: the namespace.
+        channels: its channels.
     """
 
-    __slots__ = ("_end", "_head", "_nsp", "_rooms", "_uid")
+    __slots__ = ("_channels", "_end", "_everyone", "_head", "_nsp", "_rooms", "_uid")
 
-    def __init__(self, uid: str, namespace: str) -> None:
+    def __init__(self, uid: str, namespace: str, channels: Channels) -> None:
         self._uid = uid
         self._nsp = namespace
+        self._channels = channels
         self._head = b"\x93" + pack(uid) + b"\x83" + pack("type") + pack(EVENT) + pack("data")
         self._end = pack("nsp") + pack(namespace)
-        self._rooms: dict[str, bytes] = {}
+        self._everyone = channels.broadcast, b"".join((self._end, _NO_ROOM, _NO_MORE))
+        self._rooms: dict[str, tuple[bytes, bytes]] = {}
 
-    def pack(self, args: list[Any], options: BroadcastOptions, compress: bool) -> bytes:
-        """A broadcast without acks; the same bytes as those of `encode_broadcast`."""
-        if len(options.rooms) > 1 or options.except_ or options.volatile or not compress:
-            message = ClusterMessage(kind=Kind.BROADCAST, uid=self._uid, args=args, options=options, compress=compress)
-            return encode_broadcast(self._nsp, message)
-        if options.rooms:
-            (room,) = options.rooms
-            tail = self._rooms.get(room) if type(room) is str else None
-            return b"".join((self._head, pack(args), tail or self._after(room)))
-        return b"".join((self._head, pack(args), self._end, _NO_ROOM, _NO_MORE))
+    def pack(self, args: Sequence[Any], options: BroadcastOptions, compress: bool) -> tuple[bytes, bytes]:
+        """A broadcast without acks: its channel, and the same bytes as those of `encode_broadcast`."""
+        rooms = options.rooms
+        if len(rooms) > 1 or options.except_ or options.volatile or not compress:
+            message = ClusterMessage(
+                kind=Kind.BROADCAST, uid=self._uid, args=list(args), options=options, compress=compress
+            )
+            return self._channels.for_options(options), encode_broadcast(self._nsp, message)
+        if rooms:
+            (room,) = rooms
+            channel, tail = (self._rooms.get(room) if type(room) is str else None) or self._for_room(room)
+        else:
+            channel, tail = self._everyone
+        return channel, b"".join((self._head, pack(args), tail))
 
-    def _after(self, room: Room) -> bytes:
-        """What follows the arguments if it is for one room."""
-        tail = b"".join((self._end, _ONE_ROOM, pack(room), _NO_MORE))
+    def _for_room(self, room: Room) -> tuple[bytes, bytes]:
+        """The channel, and what follows the arguments, of what is for one room."""
+        found = self._channels.room(room), b"".join((self._end, _ONE_ROOM, pack(room), _NO_MORE))
         if type(room) is str:
             if len(self._rooms) >= KEPT:
                 self._rooms.clear()
-            self._rooms[room] = tail
-        return tail
+            self._rooms[room] = found
+        return found
 
 
 # ------------------------------------------------------------------------------------------------------------ incoming
