@@ -36,7 +36,7 @@ MOST_CLIENTS: Final = 1_000_000
 """Clients that a server may have, as others tell of them."""
 
 
-class WireFlags(msgspec.Struct):
+class WireFlags(msgspec.Struct, gc=False):
     """The flags of a broadcast."""
 
     volatile: bool | None = None
@@ -44,7 +44,7 @@ class WireFlags(msgspec.Struct):
     timeout: float | None = None
 
 
-class WireOptions(msgspec.Struct):
+class WireOptions(msgspec.Struct, gc=False):
     """Whom something is for."""
 
     rooms: list[WireRoom] = []

@@ -38,7 +38,7 @@ from ..wire import (
 )
 
 
-class _Packet(msgspec.Struct):
+class _Packet(msgspec.Struct, gc=False):
     data: list[Any]
     type: int = EVENT
     nsp: str = "/"
