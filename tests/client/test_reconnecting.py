@@ -502,7 +502,7 @@ async def test_timeout(way: list[str]):
 async def test_the_wait_for_a_namespace_has_a_timeout():
     """Who waits for a namespace that the server never answers for waits for `timeout`; the rest goes on."""
     io = echo_server()
-    io.of("/slow").use(lambda socket: asyncio.sleep(60))
+    io.of("/slow").use(lambda socket: asyncio.Event().wait())
     with clock() as now:
         async with connect(io) as client:
             with pytest.raises(madang.ConnectionFailed, match="timeout"):

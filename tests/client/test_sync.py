@@ -506,7 +506,7 @@ async def test_a_program_that_does_not_close():
     code = """
 said = threading.Event()
 client = madang.SyncClient(url, transports=ws)
-client.on("said", lambda: (said.set(), time.sleep(600)))
+client.on("said", lambda: (said.set(), threading.Event().wait()))
 client.connect()
 client.emit_with_ack("ask", 1)
 client.emit("say")

@@ -9,18 +9,16 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from tests.cluster.waiting import wait_until
 from tests.hosts import free_port
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PATIENCE: Final = 20.0
 PASSWORD: Final = "s3cret"
 NOBODY: Final = "nobody"
 
@@ -32,14 +30,6 @@ def find_server(name: str) -> str:
     if found.returncode:
         pytest.fail(found.stderr, pytrace=False)
     return found.stdout.strip()
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a server's process, which tells nobody."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
 
 
 def _state(pid: int) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -14,10 +13,10 @@ import pytest
 import redis as redis_py
 from redis.crc import key_slot
 
+from tests.cluster.waiting import PATIENCE, wait_until
 from tests.hosts import free_port
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PATIENCE: Final = 10.0
 
 
 def find_redis() -> str:
@@ -47,15 +46,15 @@ class Redis:
         self._process = subprocess.Popen([*self._command, *options], stdout=subprocess.DEVNULL)
         if password is not None:
             self.client = redis_py.Redis.from_url(self.url, password=password, protocol=2)
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                self.client.ping()
-                return
-            except redis_py.ConnectionError:
-                assert self._process.poll() is None, "Redis did not start, or not with these options"
-                assert time.monotonic() < deadline, "Redis did not start"
-                time.sleep(0.01)
+        wait_until(self._answers, "Redis did not start")
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        try:
+            return bool(self.client.ping())
+        except redis_py.ConnectionError:
+            assert self._process.poll() is None, "Redis did not start, or not with these options"
+            return False
 
     def kill(self) -> None:
         """End it without a word."""
@@ -147,10 +146,7 @@ class RedisNodes:
         )  # fmt: skip
 
     def _until(self, ready: Callable[[Redis], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not all(map(ready, self.nodes)):
-            assert time.monotonic() < deadline, "the nodes are no cluster"
-            time.sleep(0.02)
+        wait_until(lambda: all(map(ready, self.nodes)), "the nodes are no cluster")
 
     def run(self, node: Redis, *command: str) -> Any:
         """What one of them answers to ``CLUSTER ...``."""

@@ -8,6 +8,7 @@ import logging
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -219,7 +220,10 @@ async def test_away_for_longer_than_a_lease(broker: LeasedBroker):
     async with members(broker, requests_timeout=0.2, heartbeat_interval=0.1, heartbeat_timeout=0.5) as (a, b):
         broker.kill()
         await until(lambda: not a.health.receiving and not b.health.receiving)
-        await asyncio.sleep(0.8)
+        gone = time.monotonic()
+        for member in (a, b):
+            beats = member.io.adapter._backend.heartbeats
+            await until(lambda beats=beats: beats._looked > gone + 0.5)  # it has looked at a lease that was over
         assert (await a.io.fetch_sockets()).missing == 1
         broker.start()
         await a.well()

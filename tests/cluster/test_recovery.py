@@ -359,9 +359,10 @@ async def test_redis_is_frozen_meanwhile(redis: Redis, js: Js):
         redis.freeze()
         for number in range(1, 101):
             (here, there)[number % 2].io.emit("tick", number)
+        waiting = there.io.adapter_health.queued
         one.proxy.to = port_of(there)
         one.client.connect()
-        await asyncio.sleep(0.3)
+        await until(lambda: there.io.adapter_health.queued > waiting)  # the question for its session
         redis.thaw()
         await one.client.connected()
         assert (await one.client.state())["recovered"]

@@ -14,8 +14,9 @@ import madang
 from madang.adapters.redis.connection import RedisConnection
 from madang.adapters.requests import Question
 from madang.cli.main import main
-from tests.cluster.redis import PATIENCE, Redis, RedisNodes
+from tests.cluster.redis import Redis, RedisNodes
 from tests.cluster.test_faults import Member, talks
+from tests.cluster.waiting import PATIENCE
 from tests.conftest import Leaks
 from tests.hosts import listening
 from tests.interop.ways import Heard, until

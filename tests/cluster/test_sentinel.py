@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ import pytest
 import redis as redis_py
 
 import madang
-from tests.cluster.redis import PATIENCE, Redis, find_redis, free_port
+from tests.cluster.redis import Redis, find_redis, free_port
 from tests.cluster.test_faults import Member, Tells, members, talks
+from tests.cluster.waiting import wait_until
 from tests.hosts import listening
 from tests.interop.ways import until
 from tests.server.javascript import soon
@@ -47,10 +47,7 @@ class Sentinels:
         replica.start("--replicaof", "127.0.0.1", str(master.port))
         for number, port in enumerate(self.ports):
             self._start_sentinel(port, master, patience=500 if number == 0 else 60_000)
-        deadline = time.monotonic() + PATIENCE
-        while not all(map(self._knows, self.clients)):
-            assert time.monotonic() < deadline, "the sentinels do not find the replica"
-            time.sleep(0.05)
+        wait_until(lambda: all(map(self._knows, self.clients)), "the sentinels do not find the replica")
 
     def _start_sentinel(self, port: int, master: Redis, patience: int) -> None:
         """Start one. Only the first is quick to miss the master: two that miss it at once may each vote for itself."""
